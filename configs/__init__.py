@@ -1,0 +1,1 @@
+"""Runs: one file is one run, and its docstring has command, cost and score."""

@@ -1,0 +1,238 @@
+"""The sections every run's config has, and what each field means.
+
+A config file defines `get_config(arg="")`, starts from `base()` and changes
+fields. Every field can be changed on the command line, for example
+`--config.optimizer.learning_rate=1e-3` or
+`--config.data.kinds[0].per_step=16`; a name that is not here is an error.
+What comes after a colon, as in `--config=configs/shapes.py:batch=8,tiny`, is
+read by `parse_arg`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from kosmos2_jax.models import presets
+
+
+def parse_arg(arg: str, **defaults: Any) -> ConfigDict:
+  """Reads `name=value,flag` into a ConfigDict typed by `defaults`.
+
+  A bare name sets a boolean to True. Raises ValueError, listing the names
+  there are, for an unknown name or a value that is not of its default's type.
+  """
+  result = ConfigDict(defaults)
+  for item in filter(None, arg.split(",")):
+    name, has_value, value = item.partition("=")
+    if name not in defaults:
+      raise ValueError(
+        f"the config has no argument {name!r}; it takes"
+        f" {sorted(defaults) or 'none'}"
+      )
+    kind = type(defaults[name])
+    if kind is bool:
+      if has_value and value not in ("true", "false"):
+        raise ValueError(
+          f"config argument {name!r} is true or false, found {value!r}"
+        )
+      result[name] = value != "false"
+      continue
+    try:
+      result[name] = kind(value)
+    except ValueError:
+      raise ValueError(
+        f"config argument {name!r} is of type {kind.__name__}, found {value!r}"
+      ) from None
+  return result
+
+
+def kind(
+  name: str,
+  dataset: str,
+  recipe: str,
+  per_step: int,
+  *,
+  split: str = "train",
+  **options: Any,
+) -> ConfigDict:
+  """One data kind: examples of one dataset made into rows in one way.
+
+  name      unique name of the kind; keys its shuffling, names it in logs
+  dataset   folder under `data/`
+  split     split of that dataset
+  recipe    function of `kosmos2_jax.input.recipes`
+  per_step  examples of this kind in every global batch; the batch size is
+            the sum over kinds
+  options   keyword arguments of the recipe
+  """
+  return ConfigDict(
+    {
+      "name": name,
+      "dataset": dataset,
+      "split": split,
+      "recipe": recipe,
+      "per_step": per_step,
+      "options": options,
+    }
+  )
+
+
+def evaluation(
+  name: str,
+  dataset: str,
+  split: str,
+  *,
+  evaluator: str,
+  num_examples: int,
+  final_examples: int | None = None,
+  **options: Any,
+) -> ConfigDict:
+  """One evaluation.
+
+  name            prefix of its scores in logs and `results.json`
+  dataset, split  where the examples come from, in the order of the split
+  evaluator       name in `kosmos2_jax.evals.EVALUATORS`
+  num_examples    how many examples while training (0: only at the end)
+  final_examples  how many at the end (-1: the whole split); default: as many
+                  as while training
+  options         keyword arguments of the evaluator
+  """
+  if final_examples is None:
+    final_examples = num_examples
+  return ConfigDict(
+    {
+      "name": name,
+      "dataset": dataset,
+      "split": split,
+      "evaluator": evaluator,
+      "num_examples": num_examples,
+      "final_examples": final_examples,
+      "options": options,
+    }
+  )
+
+
+def base(preset: str) -> ConfigDict:
+  """The sections with their defaults, and the named model of presets.py."""
+  config = ConfigDict()
+  # Every random number of the run comes from (seed, step or example index).
+  config.seed = 0
+  # Updates of the whole run, those before a restart included.
+  config.num_steps = 1000
+  # Parts a global batch is computed in, one after the other: the same update
+  # in less memory.
+  config.num_microbatches = 1
+  config.model = _model(presets.preset(preset))
+  config.data = _data()
+  config.optimizer = _optimizer()
+  config.mesh = _mesh()
+  config.checkpoint = _checkpoint()
+  config.evals = _evals()
+  # Steps between two lines of metrics.
+  config.log_every = 50
+  # Steps between two checkpoints; the last step is always saved.
+  config.save_every = 1000
+  return config
+
+
+def _model(sizes: Mapping[str, Any]) -> ConfigDict:
+  """Sizes by section (`vision`, `resampler`, `decoder`) as in presets.py.
+
+  `image_size` and `num_bins` hold for the data too: pictures are brought to
+  that size, and boxes to that many bins a side.
+  """
+  model = ConfigDict(dict(sizes))
+  # 0: as many rows as the tokenizer has ids.
+  model.vocab_size = 0
+  # Numbers the model computes with: "float32" or "bfloat16". Parameters,
+  # softmax, norms and the loss are float32 in either case.
+  model.dtype = "float32"
+  # What of a layer is computed again in the backward pass, for less memory and
+  # more time: "none", "dots" (all but matrix products) or "full".
+  model.remat = "none"
+  # Layers that one iteration of the loop over layers runs. A number as large
+  # as the depth compiles longer and runs twice as fast on a CPU.
+  model.unroll = 1
+  return model
+
+
+def _data() -> ConfigDict:
+  data = ConfigDict()
+  # Where prepared datasets lie; "" is $TFDS_DATA_DIR or ~/tensorflow_datasets.
+  data.data_dir = ""
+  # "small" is the model that comes with the project; else the path of a
+  # SentencePiece model file.
+  data.tokenizer = "small"
+  # Tokens of a row; longer rows are dropped and counted.
+  data.seq_len = 128
+  # See `kind`.
+  data.kinds = ()
+  # Per dataset: arguments for preparing it (see data/<dataset>/README.md).
+  data.builders = ConfigDict()
+  # How a picture becomes a square: "crop" (shorter side to size, centre, boxes
+  # follow; as published) or "squash" (as at evaluation: the whole picture).
+  data.view = "crop"
+  # Threads that decode pictures.
+  data.num_threads = 2
+  return data
+
+
+def _optimizer() -> ConfigDict:
+  """AdamW; the defaults are the published settings."""
+  optimizer = ConfigDict()
+  # Peak, reached after the warm-up; the first update runs with 0.
+  optimizer.learning_rate = 2e-4
+  optimizer.warmup_steps = 375
+  # "polynomial", "cosine" or "constant", after the warm-up.
+  optimizer.schedule = "polynomial"
+  # Power of the polynomial.
+  optimizer.power = 1.0
+  # Rate at the end of the schedule.
+  optimizer.end_learning_rate = 0.0
+  optimizer.b1 = 0.9
+  optimizer.b2 = 0.98
+  optimizer.eps = 1e-6
+  optimizer.weight_decay = 0.01
+  # "all" decays every parameter, "matrices" neither biases nor norms.
+  optimizer.decay_mask = "all"
+  # Largest global L2 norm of the gradient; 0 leaves it as it is.
+  optimizer.clip_norm = 2.0
+  return optimizer
+
+
+def _mesh() -> ConfigDict:
+  """Devices along each axis; one of them may be -1: all that are left."""
+  mesh = ConfigDict()
+  # Copies of the model, each with its share of the batch.
+  mesh.data = -1
+  # Devices that share the parameters as well as the batch.
+  mesh.fsdp = 1
+  # Devices that share attention heads, MLP and vocabulary.
+  mesh.tensor = 1
+  return mesh
+
+
+def _checkpoint() -> ConfigDict:
+  checkpoint = ConfigDict()
+  # How many of the newest are kept.
+  checkpoint.keep = 2
+  # Score whose best checkpoint is kept as well, e.g. "rec/accuracy"; "" for
+  # none. It is saved after each evaluation.
+  checkpoint.best_metric = ""
+  # "max" or "min" is best.
+  checkpoint.best_mode = "max"
+  return checkpoint
+
+
+def _evals() -> ConfigDict:
+  evals = ConfigDict()
+  # Steps between two evaluations while training; 0: only at the end.
+  evals.every_steps = 0
+  # See `evaluation`; all of them are run at the end.
+  evals.tasks = ()
+  # Questions asked at once.
+  evals.batch_size = 64
+  # Pictures drawn in predictions.png.
+  evals.num_pictures = 16
+  return evals

@@ -1,0 +1,71 @@
+"""Learns to find coloured shapes in rendered scenes: the default run.
+
+  python train.py --config=configs/shapes.py --workdir=runs/shapes
+
+Scenes of one to four shapes on 64 x 64 pixels; a model of about a million
+parameters learns to name every shape with its box and to find the shape an
+expression describes.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config(arg: str = "") -> ConfigDict:
+  """The run; `arg` may set `batch`, the examples of a step."""
+  args = common.parse_arg(arg, batch=32)
+  config = common.base("shapes")
+  config.num_steps = 6000
+  config.model.unroll = 8
+  # All captions and 98 % of the expression lists fit; longer ones are cut.
+  config.data.seq_len = 80
+  config.data.kinds = (
+    common.kind(
+      "grounded_caption",
+      "shapes",
+      "grounded_caption",
+      args.batch // 2,
+      mode="phrase",
+      tag_probability=1.0,
+    ),
+    common.kind(
+      "referring", "shapes", "referring", args.batch - args.batch // 2
+    ),
+  )
+  # "tiny" has a few scenes, for a look at the machinery.
+  config.data.builders.shapes = ConfigDict({"config": "default"})
+  config.optimizer.learning_rate = 2e-3
+  config.optimizer.warmup_steps = 200
+  config.optimizer.decay_mask = "matrices"
+  config.optimizer.clip_norm = 1.0
+  config.save_every = 1000
+  config.checkpoint.best_metric = "rec/accuracy"
+  config.evals.every_steps = 2000
+  config.evals.tasks = (
+    common.evaluation(
+      "rec",
+      "shapes",
+      "test",
+      evaluator="referring",
+      num_examples=100,
+      final_examples=1000,
+    ),
+    common.evaluation(
+      "rec_unseen_pairs",
+      "shapes",
+      "test_unseen_pairs",
+      evaluator="referring",
+      num_examples=0,
+      final_examples=1000,
+    ),
+    common.evaluation(
+      "caption",
+      "shapes",
+      "test",
+      evaluator="grounded_caption",
+      num_examples=0,
+      final_examples=200,
+    ),
+  )
+  return config

@@ -1,0 +1,115 @@
+"""Data sets: one folder each, a TFDS builder and a README.
+
+`load_source` opens any of them for the input pipeline and the evaluators.
+"""
+
+import os
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+# TensorFlow is loaded by the functions that need it: the scenes of `shapes`
+# are drawn without it, in many processes.
+if TYPE_CHECKING:
+  import tensorflow_datasets as tfds
+
+  from kosmos2_jax.input.sources import TfdsSource
+
+NAMES = ("grit", "shapes")
+
+
+def load_source(
+  name: str,
+  split: str,
+  data_dir: str | os.PathLike = "",
+  *,
+  prepare: bool = True,
+  **options: Any,
+) -> "TfdsSource":
+  """Random access to a split of a data set.
+
+  Args:
+    name: folder in `data/`, one of `NAMES`.
+    split: its name, or a part such as "train[:100]".
+    data_dir: where prepared data sets lie; "" is the environment variable
+      TFDS_DATA_DIR or else ~/tensorflow_datasets.
+    prepare: prepare the data set first where that has not been done; instant
+      where it has.
+    **options: which one of the name: `shards` and `min_side` for "grit"; for
+      "shapes" `config`, a name, or the fields of a `ShapesConfig`.
+
+  Raises:
+    ValueError: unknown name, split or option.
+    FileNotFoundError: not prepared and `prepare` is False, or no raw files to
+      prepare it from.
+  """
+  data_dir = pathlib.Path(data_dir or default_data_dir()).expanduser()
+  if name not in NAMES:
+    raise ValueError(
+      f"expected a data set in data/, one of {', '.join(NAMES)}, found {name!r}"
+    )
+  try:
+    if name == "shapes":
+      builder = _open_shapes(data_dir, prepare, options)
+    else:
+      builder = _open_grit(data_dir, prepare, options)
+  except TypeError as error:
+    raise ValueError(
+      f"data set {name!r} does not take these options: {options} ({error}); "
+      f"see data/{name}/README.md"
+    ) from error
+  from kosmos2_jax.input.sources import TfdsSource
+
+  return TfdsSource(builder, split)
+
+
+def default_data_dir() -> str:
+  """Where TFDS keeps prepared data sets when nothing else is said."""
+  return os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+
+
+def _open_shapes(
+  data_dir: pathlib.Path, prepare: bool, options: dict[str, Any]
+) -> "tfds.core.DatasetBuilder":
+  from data.shapes import shapes_builder
+
+  config = options.get("config", "default")
+  if set(options) - {"config"}:
+    # Its own name for every set of numbers, because that names the folder.
+    numbers = "_".join(f"{k}={v}" for k, v in sorted(options.items()))
+    config = shapes_builder.ShapesConfig(name=numbers, **options)
+  if prepare:
+    return shapes_builder.prepare(data_dir, config)
+  builder = shapes_builder.Shapes(
+    data_dir=data_dir, config=config, file_format="array_record"
+  )
+  command = "python -m data.shapes.shapes_builder --data_dir=" + str(data_dir)
+  if isinstance(config, str):
+    command += f" --config={config}"
+  return _prepared(builder, command)
+
+
+def _open_grit(
+  data_dir: pathlib.Path, prepare: bool, options: dict[str, Any]
+) -> "tfds.core.DatasetBuilder":
+  from data.grit import grit_builder
+
+  if prepare:
+    return grit_builder.prepare(data_dir=data_dir, **options)
+  builder = grit_builder.Grit(data_dir=data_dir, **options)
+  shards = options.get("shards", "SHARDS")
+  return _prepared(
+    builder,
+    f"python -m data.grit.grit_builder --shards='{shards}' "
+    f"--data_dir={data_dir}",
+  )
+
+
+def _prepared(
+  builder: "tfds.core.DatasetBuilder", command: str
+) -> "tfds.core.DatasetBuilder":
+  if not pathlib.Path(builder.data_path).exists():
+    raise FileNotFoundError(
+      f"expected the prepared data set {builder.name!r} in "
+      f"{builder.data_path}, found no such folder; prepare it with: {command}"
+    )
+  return builder

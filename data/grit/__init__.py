@@ -1,0 +1,1 @@
+"""GrIT: captions whose phrases are tied to boxes in web pictures."""

@@ -1,0 +1,159 @@
+"""What can be wrong with a GrIT download, and the account of it.
+
+Four levels are counted apart: shards, members of a shard, records (a picture
+with its caption) and items (a phrase with one box). Notes count what was
+repaired or looks odd; the data they name was kept.
+"""
+
+import collections
+import dataclasses
+import enum
+from typing import Any
+
+LEVELS = ("shard", "member", "record", "item", "note")
+# Places named for each reason; enough to look at, few enough to read.
+MAX_EXAMPLES = 3
+
+
+class Drop(enum.Enum):
+  """A reason: its level and what it means. The name, in lower case, is told."""
+
+  UNREADABLE_SHARD = "shard", "cannot be opened, or is not a plain tar file"
+  TRUNCATED_SHARD = "shard", "ends early or is damaged; the rest is lost"
+  DATA_AFTER_END = "shard", "has bytes after the end mark, which are not read"
+
+  UNSAFE_MEMBER = "member", "absolute or .. path, link, device, sparse file"
+  UNKNOWN_MEMBER = "member", "not a jpg, jpeg, png, webp, json or txt file"
+  REPEATED_MEMBER = "member", "the sample has this kind of member already"
+  MEMBER_TOO_LARGE = "member", "larger than any picture or text should be"
+
+  NEVER_FETCHED = "record", "not in the shard, says img2dataset's _stats.json"
+  UNREADABLE_SAMPLE = "record", "reading it from the disk failed"
+  MISSING_JSON = "record", "the sample has no json"
+  BAD_JSON = "record", "the json is not a JSON object in UTF-8"
+  FAILED_DOWNLOAD = "record", "img2dataset's status is not success"
+  MISSING_PICTURE = "record", "the sample has no jpg, jpeg, png or webp"
+  EMPTY_CAPTION = "record", "no caption in the json nor in the txt"
+  BAD_CAPTION = "record", "the caption is no text that UTF-8 can hold"
+  BAD_ID = "record", "the id is neither a number nor a text"
+  DUPLICATE_ID = "record", "a record with this id was kept before"
+  CORRUPT_PICTURE = "record", "the picture does not decode to its last row"
+  PICTURE_TOO_SMALL = "record", "a side is shorter than min_side"
+  PICTURE_TOO_LARGE = "record", "more pixels than is safe to decode"
+  ASPECT_CHANGED = "record", "cropped, padded or squashed: boxes do not fit"
+  MISSING_ITEMS = "record", "the json has neither noun_chunks nor ref_exps"
+  NO_BOX_LEFT = "record", "none of its items is good"
+
+  BAD_ITEM = "item", "not seven numbers"
+  NOT_FINITE = "item", "a number is NaN or infinite"
+  SPAN_OUTSIDE = "item", "start, end is not a part of the caption with text"
+  BOX_OUTSIDE = "item", "a corner lies outside the picture"
+  BOX_EMPTY = "item", "x2 <= x1 or y2 <= y1"
+  BAD_SCORE = "item", "the score is not within 0 and 1"
+
+  CAPTION_FROM_TXT = "note", "the json has no caption, the txt's is taken"
+  TXT_DIFFERS = "note", "the txt is not the json's caption, which is taken"
+  BOX_CLIPPED = "note", "a corner was moved onto the picture's border"
+  PICTURE_REENCODED = "note", "not 8-bit RGB in a JPEG or PNG; made so"
+  BAD_STATS = "note", "img2dataset's _stats.json cannot be read"
+
+  @property
+  def level(self) -> str:
+    """One of LEVELS."""
+    return self.value[0]
+
+  @property
+  def meaning(self) -> str:
+    """The reason in words."""
+    return self.value[1]
+
+
+class Dropped(Exception):
+  """Raised where a record or an item turns out to be unusable."""
+
+  def __init__(self, reason: Drop):
+    """Takes the reason."""
+    super().__init__(reason.name)
+    self.reason = reason
+
+
+@dataclasses.dataclass
+class DropReport:
+  """Everything that was read, kept and dropped. Counts only, no data.
+
+  Every record read is kept or dropped for one reason, and so is every item
+  of the records that came as far as having their items read.
+  """
+
+  shards_read: int = 0
+  records_read: int = 0
+  records_kept: int = 0
+  items_read: int = 0
+  items_kept: int = 0
+  counts: collections.Counter[Drop] = dataclasses.field(
+    default_factory=collections.Counter
+  )
+  examples: dict[Drop, list[str]] = dataclasses.field(default_factory=dict)
+
+  def add(self, reason: Drop, where: str, count: int = 1) -> None:
+    """Counts a drop (or a note); `where` names the shard and the sample."""
+    self.counts[reason] += count
+    places = self.examples.setdefault(reason, [])
+    if len(places) < MAX_EXAMPLES and where not in places:
+      places.append(where)
+
+  def total(self, level: str) -> int:
+    """Drops (or notes) of one level."""
+    return sum(n for reason, n in self.counts.items() if reason.level == level)
+
+  def as_dict(self) -> dict[str, Any]:
+    """The report as JSON can hold it; the same for the same shards."""
+    result: dict[str, Any] = {
+      "shards": {"read": self.shards_read},
+      "records": {"read": self.records_read, "kept": self.records_kept},
+      "items": {"read": self.items_read, "kept": self.items_kept},
+      "dropped": {level: {} for level in LEVELS[:-1]},
+      "notes": {},
+    }
+    for reason in Drop:
+      if not self.counts[reason]:
+        continue
+      entry = {
+        "count": self.counts[reason],
+        "meaning": reason.meaning,
+        "examples": self.examples[reason],
+      }
+      kind = "notes" if reason.level == "note" else "dropped"
+      table = result[kind] if kind == "notes" else result[kind][reason.level]
+      table[reason.name.lower()] = entry
+    return result
+
+  def table(self) -> str:
+    """The report for the console, a row for each reason that occurred."""
+    lines = [
+      f"GrIT: {self.shards_read} shard(s),"
+      f" {self.records_kept} of {self.records_read} records and"
+      f" {self.items_kept} of {self.items_read} boxes kept"
+    ]
+    rows = [
+      (
+        reason.level,
+        reason.name.lower(),
+        str(self.counts[reason]),
+        reason.meaning,
+        ", ".join(self.examples[reason]),
+      )
+      for reason in Drop
+      if self.counts[reason]
+    ]
+    if not rows:
+      return lines[0] + "; nothing dropped"
+    rows.insert(0, ("level", "reason", "count", "meaning", "for example"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+      cells = [
+        cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+      ]
+      cells[2] = row[2].rjust(widths[2])
+      lines.append(("  " + "  ".join(cells)).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Scenes of coloured shapes that are generated, not downloaded."""

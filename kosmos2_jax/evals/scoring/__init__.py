@@ -1,0 +1,1 @@
+"""Scorers: arithmetic on predictions and annotations, nothing else."""

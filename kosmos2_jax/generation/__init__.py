@@ -1,0 +1,1 @@
+"""From logits to text with boxes: prefill, decode loop, sampling."""

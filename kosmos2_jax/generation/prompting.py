@@ -1,0 +1,186 @@
+"""From prompts and pictures to the padded arrays that decoding takes.
+
+A prompt becomes the row it would have been in training: `<s>`, then
+`<image>` slots `</image>` for each picture, then the text. Plain numpy: no
+array here lives on a device.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from PIL import Image
+
+from kosmos2_jax.batch import IMAGE_MEAN, IMAGE_STDDEV
+from kosmos2_jax.text.tokenizer import Tokenizer
+
+LENGTH_MULTIPLE = 16
+
+ImageLike = Image.Image | np.ndarray | str | os.PathLike
+
+
+class Row(NamedTuple):
+  """One prompt as ids, the slots among them, and its prepared pictures."""
+
+  tokens: list[int]
+  image_mask: list[bool]
+  images: list[np.ndarray]
+
+
+class Rows(NamedTuple):
+  """Several rows, padded on the right to one length."""
+
+  tokens: Int[np.ndarray, "B T"]
+  lengths: Int[np.ndarray, " B"]
+  images: Float[np.ndarray, "B M height width 3"] | None
+  image_mask: Bool[np.ndarray, "B T"] | None
+
+
+def read_image(image: ImageLike) -> Image.Image:
+  """Returns an RGB picture.
+
+  Raises:
+    FileNotFoundError: for a path that does not exist.
+    ValueError: for a file that is no picture, or an array that is not uint8
+      [height, width, 3].
+    TypeError: for anything that is not a picture, an array or a path.
+  """
+  if isinstance(image, Image.Image):
+    return image.convert("RGB")
+  if isinstance(image, np.ndarray):
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+      raise ValueError(
+        "an image array must be uint8 [height, width, 3]; got"
+        f" {image.dtype} {list(image.shape)}."
+      )
+    return Image.fromarray(image)
+  if isinstance(image, str | os.PathLike):
+    name = os.fspath(image)
+    if not Path(name).is_file():
+      raise FileNotFoundError(f"there is no image file {name!r}.")
+    try:
+      with Image.open(name) as opened:
+        return opened.convert("RGB")
+    except (OSError, SyntaxError) as error:  # Pillow raises either
+      raise ValueError(
+        f"the file {name!r} is not a readable image; give a JPEG, a PNG or"
+        " another picture that Pillow opens."
+      ) from error
+  raise TypeError(
+    "an image must be a PIL image, a uint8 array or a path; got"
+    f" {type(image).__name__}."
+  )
+
+
+def prepare_image(
+  image: ImageLike, size: int
+) -> Float[np.ndarray, "size size 3"]:
+  """Returns what the vision encoder takes: squashed to a square, normalised.
+
+  The squash (bicubic, antialiased, no crop) is the original's evaluation
+  transform: normalised boxes stay true for the whole picture. A picture that
+  has the right size is not resampled at all.
+
+  Args:
+    image: see `read_image`.
+    size: height and width of the result.
+
+  Raises:
+    FileNotFoundError, TypeError, ValueError: see `read_image`.
+  """
+  picture = read_image(image)
+  if picture.size != (size, size):
+    picture = picture.resize((size, size), Image.Resampling.BICUBIC)
+  # The arithmetic of the input's normalisation, operation by operation: a
+  # picture of the model's size gives the very floats it was trained on.
+  mean = np.float32(IMAGE_MEAN) * np.float32(255)
+  scale = np.float32(1) / (np.float32(IMAGE_STDDEV) * np.float32(255))
+  return (np.asarray(picture, np.float32) - mean) * scale
+
+
+def make_row(
+  prompt: str,
+  pictures: ImageLike | Sequence[ImageLike] | None,
+  tokenizer: Tokenizer,
+  *,
+  num_latents: int,
+  image_size: int,
+) -> Row:
+  """Lays out one prompt with the slots of its pictures.
+
+  Args:
+    prompt: text after `<s>`; special tokens may be written out. Pictures come
+      before it, in order, unless it says where with one `<image>` for each.
+    pictures: None, one picture or several.
+    tokenizer: text to ids.
+    num_latents: slots a picture takes.
+    image_size: height and width that pictures are brought to.
+
+  Raises:
+    FileNotFoundError, TypeError: for a picture that cannot be read.
+    ValueError: for a picture that cannot be read, or if the number of
+      `<image>` is neither 0 nor that of the pictures.
+  """
+  if pictures is None:
+    pictures = []
+  elif not isinstance(pictures, list | tuple):
+    pictures = [pictures]
+  image_id = tokenizer.vocab.image_id
+  text = tokenizer.encode(prompt)
+  places = text.count(image_id)
+  if places not in (0, len(pictures)):
+    raise ValueError(
+      f"the prompt {prompt!r} has {places} places for pictures and got"
+      f" {len(pictures)} pictures; write one <image> for each, or none to put"
+      " them all in front."
+    )
+  if not places:
+    text = [image_id] * len(pictures) + text
+  block, block_mask = (x[1:] for x in tokenizer.image_prefix(num_latents))
+  tokens, image_mask = [tokenizer.vocab.bos_id], [False]
+  for token in text:
+    is_place = token == image_id
+    tokens += block if is_place else [token]
+    image_mask += block_mask if is_place else [False]
+  return Row(
+    tokens, image_mask, [prepare_image(p, image_size) for p in pictures]
+  )
+
+
+def stack_rows(rows: Sequence[Row], pad_id: int) -> Rows:
+  """Pads rows to one array each, in few different shapes.
+
+  The length is rounded up to a multiple of 16 and the number of rows to a
+  power of two, so that functions of them compile once for many batches. The
+  rows that are added repeat the first one.
+
+  Args:
+    rows: at least one.
+    pad_id: fills `tokens` behind a row's end.
+
+  Returns:
+    The arrays; `images` and `image_mask` are None if no row has a picture.
+    Rows with fewer pictures than others get black ones, which no slot reads.
+  """
+  count = 1 << (len(rows) - 1).bit_length()
+  rows = [*rows, *[rows[0]] * (count - len(rows))]
+  longest = max(len(row.tokens) for row in rows)
+  length = -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+  tokens = np.full((count, length), pad_id, np.int32)
+  image_mask = np.zeros((count, length), bool)
+  lengths = np.array([len(row.tokens) for row in rows], np.int32)
+  for i, row in enumerate(rows):
+    tokens[i, : lengths[i]] = row.tokens
+    image_mask[i, : lengths[i]] = row.image_mask
+  num_images = max(len(row.images) for row in rows)
+  if not num_images:
+    return Rows(tokens, lengths, None, None)
+  size = next(row.images[0] for row in rows if row.images).shape
+  images = np.zeros((count, num_images, *size), np.float32)
+  for i, row in enumerate(rows):
+    if row.images:
+      images[i, : len(row.images)] = row.images
+  return Rows(tokens, lengths, images, image_mask)

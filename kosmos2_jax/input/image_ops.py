@@ -1,0 +1,119 @@
+"""Pictures: decode, crop or squash to a square, normalise.
+
+Pure TensorFlow functions. The resampling is the bicubic, antialiased one of
+Pillow and torchvision, and like there its result is rounded to whole numbers.
+Decoding gives Pillow's pixels exactly; resampling differs from Pillow's in one
+pixel of seven, by one level of 255, rarely more (Pillow rounds between its two
+passes as well).
+"""
+
+import numpy as np
+import tensorflow as tf
+from jaxtyping import Float32, UInt8
+
+from kosmos2_jax.batch import IMAGE_MEAN, IMAGE_STDDEV
+from kosmos2_jax.input import geometry
+
+
+def decode(
+  encoded: tf.Tensor | bytes,
+) -> UInt8[tf.Tensor, "height width 3"]:
+  """Decodes a JPEG or PNG to RGB.
+
+  With the exact inverse transform, as Pillow: TensorFlow's default is faster
+  and less accurate.
+  """
+  return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def decode_or_raise(
+  encoded: bytes, name: str
+) -> UInt8[np.ndarray, "height width 3"]:
+  """Decodes a picture now.
+
+  Args:
+    encoded: a JPEG or PNG file.
+    name: what to call the picture in an error.
+
+  Raises:
+    ValueError: the bytes are no picture.
+  """
+  try:
+    geometry.image_shape(encoded)
+    with tf.device("CPU"):
+      return decode(encoded).numpy()
+  except (ValueError, tf.errors.InvalidArgumentError) as error:
+    reason = str(error).splitlines()[0]
+    raise ValueError(
+      f"{name}: the image is expected to be a whole JPEG or PNG, found "
+      f"{len(encoded)} bytes that do not decode ({reason}); prepare the data "
+      "set again, or drop the example there"
+    ) from error
+
+
+def view(
+  image: UInt8[tf.Tensor, "height width 3"], size: int, how: str
+) -> UInt8[tf.Tensor, "size size 3"]:
+  """The picture as a square of `size` pixels.
+
+  Args:
+    image: the whole picture.
+    size: side of the result.
+    how: "crop": shorter side to `size`, then the middle (`geometry` says
+      where); "squash": both sides to `size`.
+  """
+  if how not in geometry.VIEWS:
+    raise ValueError(f"a view is one of {geometry.VIEWS}, found {how!r}")
+  shape = tf.shape(image)[:2]
+  square = tf.cond(
+    tf.reduce_all(shape == size),
+    lambda: image,
+    lambda: _resample(image, shape, size, how),
+  )
+  return tf.ensure_shape(square, [size, size, 3])
+
+
+def _resample(
+  image: tf.Tensor, shape: tf.Tensor, size: int, how: str
+) -> tf.Tensor:
+  if how == "crop":
+    # Whole-number division equals int(size * longer / shorter), also where
+    # the floating-point quotient is rounded.
+    target = size * shape // tf.reduce_min(shape)
+    # tf.round rounds halves to even, as Python's round.
+    offset = tf.round(tf.cast(target - size, tf.float32) / 2.0)
+  else:
+    target = tf.constant([size, size])
+    offset = tf.zeros([2])
+  # One op resizes and cuts: what lies outside of the crop is never computed.
+  result = tf.raw_ops.ScaleAndTranslate(
+    images=image[None],
+    size=[size, size],
+    scale=tf.cast(target, tf.float32) / tf.cast(shape, tf.float32),
+    translation=-offset,
+    kernel_type="keyscubic",
+    antialias=True,
+  )[0]
+  return tf.cast(tf.clip_by_value(tf.round(result), 0.0, 255.0), tf.uint8)
+
+
+def normalize(
+  pixels: UInt8[tf.Tensor, "*batch height width 3"],
+) -> Float32[tf.Tensor, "*batch height width 3"]:
+  """From 0..255 to zero mean and unit variance, by CLIP's statistics."""
+  # Constants of a whole picture: subtracting three numbers along the last
+  # axis takes TensorFlow ten times as long.
+  shape = pixels.shape[-3:]
+  mean = np.float32(IMAGE_MEAN) * np.float32(255)
+  scale = np.float32(1) / (np.float32(IMAGE_STDDEV) * np.float32(255))
+  shifted = tf.cast(pixels, tf.float32) - np.broadcast_to(mean, shape)
+  return shifted * np.broadcast_to(scale, shape)
+
+
+def denormalize(
+  images: Float32[np.ndarray, "*shape 3"],
+) -> UInt8[np.ndarray, "*shape 3"]:
+  """The pixels that `normalize` was given, for drawing."""
+  scaled = np.asarray(images) * np.float32(IMAGE_STDDEV)
+  pixels = (scaled + np.float32(IMAGE_MEAN)) * 255.0
+  return np.clip(np.round(pixels), 0, 255).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""The maths: vision encoder, perceiver resampler, location-aware decoder."""

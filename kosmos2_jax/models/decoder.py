@@ -1,0 +1,253 @@
+"""The location-aware decoder: a sub-LN transformer whose words include boxes.
+
+Location tokens are ordinary rows of the tied embedding table, so the language
+head is the location head.
+"""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from kosmos2_jax.models import layers, masks
+
+VOCAB_MULTIPLE = 128  # rows are padded to this, so that meshes divide them
+PAD_ID = 1
+LOCATION_INITS = ("normal", "sincos2d")
+
+
+def padded_size(vocab_size: int) -> int:
+  """Rows of the table in memory: `vocab_size` rounded up to 128."""
+  return -(-vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+
+
+def sinusoidal_positions(
+  positions: Int[Array, "*B T"], width: int
+) -> Float[Array, "*B T D"]:
+  """The original's absolute positions: all sines, then all cosines.
+
+  frequency_i = 10000^(-i / (D/2 - 1)). The first token of a sequence uses row
+  2 of the original's table (row 1 belongs to padding), so position 0 here is
+  its row 2.
+
+  Args:
+    positions: 0-based place of a token in its segment.
+    width: D.
+
+  Returns:
+    float32 codes.
+  """
+  half = width // 2
+  frequencies = jnp.exp(
+    jnp.arange(half, dtype=jnp.float32) * (-math.log(10000.0) / (half - 1))
+  )
+  angles = (positions + 2).astype(jnp.float32)[..., None] * frequencies
+  return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+class DecoderLayer(nn.Module):
+  """Sub-LN transformer layer: norms before and inside both blocks."""
+
+  num_heads: int
+  mlp_dim: int
+  gain: float
+  dropout_rate: float
+  dtype: jnp.dtype = jnp.dtype("float32")
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Float[Array, "B T D"],
+    kv_cache: dict[str, Array] | None,
+    attn_mask: Bool[Array, "B 1 T S"],
+    cache_index: Int[Array, "B"] | None,
+    deterministic: bool,
+  ) -> tuple[Float[Array, "B T D"], dict[str, Array] | None]:
+    """Applies attention and MLP; attention weights have no dropout."""
+    drop = nn.Dropout(self.dropout_rate, deterministic=deterministic)
+    h = layers.layer_norm("attn_norm", self.dtype)(x)
+    h, kv_cache = layers.Attention(
+      x.shape[-1],
+      self.num_heads,
+      inner_norm=True,
+      value_gain=self.gain,
+      dtype=self.dtype,
+      name="attention",
+    )(h, attn_mask=attn_mask, kv_cache=kv_cache, cache_index=cache_index)
+    x = x + drop(h)
+    h = layers.layer_norm("mlp_norm", self.dtype)(x)
+    h = layers.Mlp(
+      self.mlp_dim,
+      layers.exact_gelu,
+      inner_norm=True,
+      gain=self.gain,
+      dtype=self.dtype,
+      name="mlp",
+    )(h)
+    return x + drop(h), kv_cache
+
+
+class Decoder(nn.Module):
+  """Token ids and image latents to next-token logits.
+
+  Attributes:
+    vocab_size: real rows; the table is padded to a multiple of 128.
+    num_bins: location bins per side; the last num_bins² real rows are the
+      location tokens.
+    width: channels D.
+    depth: layers.
+    mlp_dim: hidden channels of the MLP.
+    num_heads: attention heads.
+    dropout_rate: dropout on embeddings and residual branches.
+    location_init: "normal" (as all rows) or "sincos2d", which starts every
+      location token at the code of its place, so that neighbouring bins are
+      neighbours from the first step (for models trained from scratch).
+    dtype: compute type.
+    remat: see `layers.scan_layers`.
+    unroll: see `layers.scan_layers`.
+  """
+
+  vocab_size: int
+  num_bins: int
+  width: int
+  depth: int
+  mlp_dim: int
+  num_heads: int
+  dropout_rate: float = 0.0
+  location_init: str = "normal"
+  dtype: jnp.dtype = jnp.dtype("float32")
+  remat: str = "none"
+  unroll: int = 1
+
+  @property
+  def head_dim(self) -> int:
+    """Channels of one head."""
+    return self.width // self.num_heads
+
+  def setup(self):
+    if self.location_init not in LOCATION_INITS:
+      raise ValueError(
+        f"location_init must be one of {LOCATION_INITS}; "
+        f"got {self.location_init!r}."
+      )
+    self.embedding = self.param(
+      "embedding", self._embedding_init, (padded_size(self.vocab_size), self.width)
+    )
+    self.embed_dropout = nn.Dropout(self.dropout_rate)
+    stack = layers.scan_layers(
+      DecoderLayer,
+      depth=self.depth,
+      remat=self.remat,
+      unroll=self.unroll,
+      num_broadcast=2,
+    )
+    self.layers = stack(
+      self.num_heads,
+      self.mlp_dim,
+      layers.sub_ln_gain(self.depth),
+      self.dropout_rate,
+      dtype=self.dtype,
+      name="layers",
+    )
+    self.final_norm = layers.layer_norm("final_norm", self.dtype)
+
+  def __call__(
+    self,
+    tokens: Int[Array, "B T"],
+    image_latents: Float[Array, "B M L D"] | None = None,
+    image_mask: Bool[Array, "B T"] | None = None,
+    segment_ids: Int[Array, "B T"] | None = None,
+    positions: Int[Array, "B T"] | None = None,
+    kv_cache: dict[str, Array] | None = None,
+    cache_index: Int[Array, "B"] | None = None,
+    deterministic: bool = True,
+  ) -> tuple[Float[Array, "B T V"], dict[str, Array] | None]:
+    """Logits of the next token at every position.
+
+    Args:
+      tokens: ids; those under `image_mask` are placeholders.
+      image_latents: latents of the rows' pictures; needed where `image_mask`
+        is True.
+      image_mask: slots that latents fill, in order of pictures and latents.
+      segment_ids: packing; one segment a row if None. Unused with a cache.
+      positions: 0-based place in the segment; counted from the cache index
+        (or 0) if None.
+      kv_cache: see `new_kv_cache`; the new keys and values are written to it.
+      cache_index: int32 [B], the slot of the first token; needed with a cache.
+      deterministic: False turns dropout on (rng "dropout").
+
+    Returns:
+      float32 logits over the padded vocabulary (padding rows at -1e30) and
+      the updated cache (None without one).
+    """
+    length = tokens.shape[1]
+    if kv_cache is not None:
+      num_slots = kv_cache["key"].shape[2]
+      attn_mask = masks.cache_mask(cache_index, length, num_slots)
+      start = cache_index[:, None]
+    else:
+      if segment_ids is None:
+        segment_ids = jnp.ones_like(tokens)
+      attn_mask = masks.causal_mask(segment_ids)
+      start = 0
+    if positions is None:
+      positions = jnp.broadcast_to(start + jnp.arange(length), tokens.shape)
+    x = self.embedding[tokens].astype(self.dtype)
+    if image_latents is not None and image_latents.shape[1]:
+      x = splice(x, image_latents.astype(self.dtype), image_mask)
+    x = x * math.sqrt(self.width)
+    x = x + sinusoidal_positions(positions, self.width).astype(self.dtype)
+    x = self.embed_dropout(x, deterministic=deterministic)
+    x, kv_cache = self.layers(
+      x, kv_cache, attn_mask, cache_index, deterministic
+    )
+    x = self.final_norm(x)
+    logits = jnp.einsum(
+      "btd,vd->btv",
+      x,
+      self.embedding.astype(self.dtype),
+      preferred_element_type=jnp.float32,
+    )
+    real = jnp.arange(logits.shape[-1]) < self.vocab_size
+    return jnp.where(real, logits, layers.MASKED_LOGIT), kv_cache
+
+  def new_kv_cache(self, batch_size: int, num_slots: int) -> dict[str, Array]:
+    """An empty cache: `key` and `value` [depth, B, num_slots, N, H]."""
+    shape = (
+      self.depth,
+      batch_size,
+      num_slots,
+      self.num_heads,
+      self.head_dim,
+    )
+    return {k: jnp.zeros(shape, self.dtype) for k in ("key", "value")}
+
+  def _embedding_init(self, key, shape, dtype=jnp.float32):
+    table = jax.random.normal(key, shape, dtype) * self.width**-0.5
+    table = table.at[PAD_ID].set(0.0).at[self.vocab_size :].set(0.0)
+    if self.location_init == "sincos2d":
+      codes = layers.sincos_2d(self.width, self.num_bins, self.num_bins)
+      # Entries of a sinusoid have variance 1/2; keep the other rows' norm.
+      codes = codes * math.sqrt(2.0) * self.width**-0.5
+      first = self.vocab_size - self.num_bins**2
+      table = table.at[first : self.vocab_size].set(codes.astype(dtype))
+    return table
+
+
+def splice(
+  x: Float[Array, "B T D"],
+  image_latents: Float[Array, "B M L D"],
+  image_mask: Bool[Array, "B T"],
+) -> Float[Array, "B T D"]:
+  """Puts latents into the slots of their own row, in order.
+
+  Slot k of a row gets the k-th of its M·L latents. Rows may use fewer
+  pictures than M; latents beyond a row's slots are not read.
+  """
+  flat = image_latents.reshape(x.shape[0], -1, x.shape[-1])
+  slot = jnp.cumsum(image_mask, axis=1) - 1
+  slot = jnp.clip(slot, 0, flat.shape[1] - 1)
+  latents = jnp.take_along_axis(flat, slot[..., None], axis=1)
+  return jnp.where(image_mask[..., None], latents, x)

@@ -1,0 +1,104 @@
+"""Kosmos-2: pictures and text in, text with boxes out."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from kosmos2_jax.models.decoder import Decoder
+from kosmos2_jax.models.resampler import PerceiverResampler
+from kosmos2_jax.models.vision import VisionEncoder
+
+NORM_EPS = 1e-12
+
+
+def l2_normalize(x: Float[Array, "*dims E"]) -> Float[Array, "*dims E"]:
+  """Every token to unit length, computed in float32 (PyTorch's F.normalize)."""
+  wide = x.astype(jnp.float32)
+  norm = jnp.sqrt(jnp.sum(jnp.square(wide), axis=-1, keepdims=True))
+  return (wide / jnp.maximum(norm, NORM_EPS)).astype(x.dtype)
+
+
+class Kosmos2(nn.Module):
+  """The whole model.
+
+  Attributes:
+    vision: encodes a picture into patch features.
+    resampler: turns patch features into the latents that fill text slots.
+    decoder: predicts the next token.
+  """
+
+  vision: VisionEncoder
+  resampler: PerceiverResampler
+  decoder: Decoder
+
+  def __call__(
+    self,
+    tokens: Int[Array, "B T"],
+    images: Float[Array, "B M height width 3"] | None = None,
+    image_mask: Bool[Array, "B T"] | None = None,
+    segment_ids: Int[Array, "B T"] | None = None,
+    positions: Int[Array, "B T"] | None = None,
+    deterministic: bool = True,
+  ) -> Float[Array, "B T V"]:
+    """Logits of the next token at every position.
+
+    Args:
+      tokens: ids of a row; slots for latents hold any id.
+      images: the rows' pictures, CLIP-normalised, or None (or M = 0) for
+        text alone.
+      image_mask: True in the slots; each row has at most M·L of them.
+      segment_ids: 0 = padding, 1, 2, … = packed examples; all 1 if None.
+      positions: 0-based place in the segment; 0, 1, 2, … if None.
+      deterministic: False turns dropout on (rng "dropout").
+
+    Returns:
+      float32 logits over the padded vocabulary; padding rows at -1e30.
+    """
+    image_latents = None
+    if images is not None and images.shape[1]:
+      image_latents = self.encode_images(images, deterministic)
+    logits, _ = self.decoder(
+      tokens,
+      image_latents,
+      image_mask,
+      segment_ids,
+      positions,
+      deterministic=deterministic,
+    )
+    return logits
+
+  def encode_images(
+    self,
+    images: Float[Array, "B M height width 3"],
+    deterministic: bool = True,
+  ) -> Float[Array, "B M L D"]:
+    """The latents of every picture."""
+    flat = images.reshape(-1, *images.shape[2:])
+    patch_features = l2_normalize(self.vision(flat))
+    latents = self.resampler(patch_features, deterministic)
+    return latents.reshape(*images.shape[:2], *latents.shape[1:])
+
+  def decode(
+    self,
+    tokens: Int[Array, "B T"],
+    kv_cache: dict[str, Array],
+    cache_index: Int[Array, "B"],
+    image_latents: Float[Array, "B M L D"] | None = None,
+    image_mask: Bool[Array, "B T"] | None = None,
+  ) -> tuple[Float[Array, "B T V"], dict[str, Array]]:
+    """Logits and the grown cache; prefill and decode steps are the same call.
+
+    Args:
+      tokens: the next T ids of every row.
+      kv_cache: from `decoder.new_kv_cache` or an earlier call.
+      cache_index: slot (and position) of the first of these tokens in a row.
+      image_latents: see `encode_images`; needed where `image_mask` is True.
+      image_mask: slots among these T tokens that latents fill.
+    """
+    return self.decoder(
+      tokens,
+      image_latents,
+      image_mask,
+      kv_cache=kv_cache,
+      cache_index=cache_index,
+    )

@@ -1,0 +1,340 @@
+"""Layers that the vision encoder, the resampler and the decoder share.
+
+Initialisers follow the original system (PyTorch's defaults and the gains of
+Magneto's sub-LN), so a model trained from scratch starts where the original
+would. Parameters are float32; `dtype` is the compute type. Softmax and layer
+norm statistics are always float32.
+"""
+
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+LAYER_NORM_EPS = 1e-5
+MASKED_LOGIT = -1e30  # finite, so that a row with no key stays free of NaN
+
+
+def torch_uniform(fan_in: int, gain: float = 1.0) -> Callable[..., Array]:
+  """PyTorch's default for Linear weights and biases, times `gain`.
+
+  U(-1/sqrt(fan_in), 1/sqrt(fan_in)); PyTorch reaches it for weights through
+  Kaiming-uniform with a = sqrt(5) and uses the same bound for biases.
+
+  Args:
+    fan_in: number of inputs of the layer (not of the bias).
+    gain: factor on the bound; sub-LN multiplies weights *and* biases.
+
+  Returns:
+    An initialiser `(key, shape, dtype) -> array`.
+  """
+  bound = gain / math.sqrt(fan_in)
+
+  def init(key, shape, dtype=jnp.float32):
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+  return init
+
+
+def xavier_uniform(
+  fan_in: int, fan_out: int, gain: float = 1.0
+) -> Callable[..., Array]:
+  """Glorot's uniform initialiser with a gain, as fairseq's attention uses."""
+  bound = gain * math.sqrt(6.0 / (fan_in + fan_out))
+
+  def init(key, shape, dtype=jnp.float32):
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+  return init
+
+
+def sub_ln_gain(depth: int) -> float:
+  """Magneto's decoder gain sqrt(ln(2·depth)) for value, output and MLP."""
+  return math.sqrt(math.log(2 * depth))
+
+
+def quick_gelu(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
+  """x · sigmoid(1.702 x), the activation of OpenAI's CLIP."""
+  return x * jax.nn.sigmoid(1.702 * x)
+
+
+def exact_gelu(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
+  """GELU by the error function, computed in float32 and cast back."""
+  return jax.nn.gelu(x.astype(jnp.float32), approximate=False).astype(x.dtype)
+
+
+def layer_norm(name: str, dtype: jnp.dtype) -> nn.LayerNorm:
+  """The layer norm used everywhere: eps 1e-5, float32 statistics."""
+  return nn.LayerNorm(epsilon=LAYER_NORM_EPS, dtype=dtype, name=name)
+
+
+def sincos_2d(width: int, num_rows: int, num_columns: int) -> Array:
+  """2-D sinusoids of the cells of a grid, for models trained from scratch.
+
+  A quarter of the channels each: sin and cos of x, sin and cos of y; the
+  wavelengths form a geometric series from two cells to four grids. Grids of
+  different resolution share the same code for the same place of the picture,
+  which is what lets location tokens and patches speak of one space.
+
+  Args:
+    width: channels; divisible by 4.
+    num_rows: cells from top to bottom.
+    num_columns: cells from left to right.
+
+  Returns:
+    float32 [num_rows · num_columns, width], row-major, entries in [-1, 1].
+
+  Raises:
+    ValueError: if `width` is not divisible by 4.
+  """
+  if width % 4:
+    raise ValueError(f"2-D sinusoids need a width divisible by 4; got {width}.")
+  quarter = width // 4
+  # In units of the picture's side; half a grid of 16 down to four sides.
+  wavelengths = jnp.geomspace(4.0, 1.0 / 8.0, quarter)
+  omega = 2 * math.pi / wavelengths
+  y, x = jnp.meshgrid(
+    (jnp.arange(num_rows) + 0.5) / num_rows,
+    (jnp.arange(num_columns) + 0.5) / num_columns,
+    indexing="ij",
+  )
+  angles_x, angles_y = (v.reshape(-1, 1) * omega for v in (x, y))
+  return jnp.concatenate(
+    [jnp.sin(angles_x), jnp.cos(angles_x), jnp.sin(angles_y), jnp.cos(angles_y)],
+    axis=-1,
+  )
+
+
+def attend(
+  query: Float[Array, "B T N H"],
+  key: Float[Array, "B S N H"],
+  value: Float[Array, "B S N H"],
+  attn_mask: Bool[Array, "#B 1 #T S"] | None = None,
+  dropout: Callable[[Array], Array] | None = None,
+) -> Float[Array, "B T N H"]:
+  """Scaled dot-product attention with a float32 softmax.
+
+  Args:
+    query: queries, not yet scaled; they are scaled by H^-0.5 here.
+    key: keys.
+    value: values.
+    attn_mask: True = may attend. A query that may attend to nothing gets the
+      mean of all values instead of NaN.
+    dropout: applied to the attention weights, if given.
+
+  Returns:
+    The attended values in the dtype of `value`.
+  """
+  query = query * (query.shape[-1] ** -0.5)
+  weights = jnp.einsum(
+    "btnh,bsnh->bnts", query, key, preferred_element_type=jnp.float32
+  )
+  if attn_mask is not None:
+    weights = jnp.where(attn_mask, weights, MASKED_LOGIT)
+  weights = jax.nn.softmax(weights, axis=-1)
+  if dropout is not None:
+    weights = dropout(weights)
+  return jnp.einsum("bnts,bsnh->btnh", weights.astype(value.dtype), value)
+
+
+class Attention(nn.Module):
+  """Multi-head attention with biased projections and an optional inner norm.
+
+  Attributes:
+    width: channels of queries and of the output.
+    num_heads: heads; they split `width` head-major.
+    inner_norm: layer norm over the concatenated heads before the output
+      projection (Magneto's sub-LN).
+    value_gain: gain on the initial value and output projections.
+    kernel_inits: initialisers of the query, key, value and output kernels,
+      and zeros for the output bias, instead of PyTorch's default for Linear.
+    dropout_rate: dropout on attention weights.
+    dtype: compute type.
+  """
+
+  width: int
+  num_heads: int
+  inner_norm: bool = False
+  value_gain: float = 1.0
+  kernel_inits: tuple[Callable[..., Array], ...] | None = None
+  dropout_rate: float = 0.0
+  dtype: jnp.dtype = jnp.dtype("float32")
+
+  def setup(self):
+    if self.width % self.num_heads:
+      raise ValueError(
+        f"width {self.width} does not divide into {self.num_heads} heads; "
+        "choose num_heads so that it does."
+      )
+    head_dim = self.width // self.num_heads
+    default = torch_uniform(self.width)
+    gained = torch_uniform(self.width, self.value_gain)
+    inits = self.kernel_inits or (default, default, gained, gained)
+
+    def project(name, kernel_init, bias_init):
+      return nn.DenseGeneral(
+        (self.num_heads, head_dim),
+        kernel_init=kernel_init,
+        bias_init=bias_init,
+        dtype=self.dtype,
+        name=name,
+      )
+
+    self.query = project("query", inits[0], default)
+    self.key = project("key", inits[1], default)
+    self.value = project("value", inits[2], gained)
+    if self.inner_norm:
+      self.norm = layer_norm("inner_norm", self.dtype)
+    self.out = nn.Dense(
+      self.width,
+      kernel_init=inits[3],
+      bias_init=nn.initializers.zeros if self.kernel_inits else gained,
+      dtype=self.dtype,
+      name="out",
+    )
+    self.weight_dropout = nn.Dropout(self.dropout_rate)
+
+  def __call__(
+    self,
+    x: Float[Array, "B T D"],
+    source: Float[Array, "B S_new D"] | None = None,
+    attn_mask: Bool[Array, "#B 1 #T S"] | None = None,
+    kv_cache: dict[str, Array] | None = None,
+    cache_index: Array | None = None,
+    deterministic: bool = True,
+  ) -> tuple[Float[Array, "B T D"], dict[str, Array] | None]:
+    """Attends from `x` to `source` (or to itself), through a cache if given.
+
+    Args:
+      x: where the queries come from.
+      source: where keys and values come from; `x` if None.
+      attn_mask: True = may attend; S is the cache's length if there is one.
+      kv_cache: `key` and `value` [B, S, N, H]; the new ones are written into
+        it, row b at slots cache_index[b] … cache_index[b]+T-1.
+      cache_index: int32 [B], the first slot to write in every row.
+      deterministic: False turns attention dropout on (rng "dropout").
+
+    Returns:
+      The output and the updated cache (None without a cache).
+    """
+    source = x if source is None else source
+    key, value = self.key(source), self.value(source)
+    if kv_cache is not None:
+      write = jax.vmap(
+        lambda cache, new, start: jax.lax.dynamic_update_slice(
+          cache, new.astype(cache.dtype), (start, 0, 0)
+        )
+      )
+      kv_cache = {
+        "key": write(kv_cache["key"], key, cache_index),
+        "value": write(kv_cache["value"], value, cache_index),
+      }
+      key, value = (kv_cache[k].astype(self.dtype) for k in ("key", "value"))
+    dropout = None
+    if self.dropout_rate and not deterministic:
+      dropout = lambda w: self.weight_dropout(w, deterministic=False)  # noqa: E731
+    heads = attend(self.query(x), key, value, attn_mask, dropout)
+    merged = heads.reshape(*heads.shape[:-2], self.width)
+    if self.inner_norm:
+      merged = self.norm(merged)
+    return self.out(merged), kv_cache
+
+
+class Mlp(nn.Module):
+  """Two linear layers around an activation, with an optional inner norm.
+
+  Attributes:
+    mlp_dim: hidden channels.
+    activation: elementwise function after the first layer.
+    inner_norm: layer norm after the activation (Magneto's sub-LN).
+    gain: gain on the initial weights and biases.
+    dtype: compute type.
+  """
+
+  mlp_dim: int
+  activation: Callable[[Array], Array]
+  inner_norm: bool = False
+  gain: float = 1.0
+  dtype: jnp.dtype = jnp.dtype("float32")
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+    """Applies the block to every token on its own."""
+    width = x.shape[-1]
+    init_up = torch_uniform(width, self.gain)
+    init_down = torch_uniform(self.mlp_dim, self.gain)
+    x = nn.Dense(
+      self.mlp_dim,
+      kernel_init=init_up,
+      bias_init=init_up,
+      dtype=self.dtype,
+      name="up",
+    )(x)
+    x = self.activation(x)
+    if self.inner_norm:
+      x = layer_norm("inner_norm", self.dtype)(x)
+    return nn.Dense(
+      width,
+      kernel_init=init_down,
+      bias_init=init_down,
+      dtype=self.dtype,
+      name="down",
+    )(x)
+
+
+def scan_layers(
+  layer: type[nn.Module],
+  *,
+  depth: int,
+  remat: str,
+  unroll: int,
+  num_broadcast: int,
+) -> type[nn.Module]:
+  """Stacks `layer` under one `lax.scan`, rematerialised as named.
+
+  The layer's `__call__` is `(x, per_layer, *broadcast, deterministic)` and
+  returns `(x, per_layer_out)`; `per_layer` may be None. Parameters get a
+  leading axis of length `depth`, so compile time does not grow with depth.
+
+  Args:
+    layer: the module class.
+    depth: number of layers.
+    remat: "none" keeps all activations, "full" keeps only the layers' inputs,
+      "dots" also keeps the results of matrix products without batch axes.
+    unroll: layers per iteration of the loop. More compile longer and run
+      faster where loop bodies run badly (XLA on CPU: about twice at `depth`).
+    num_broadcast: how many arguments stand between `per_layer` and
+      `deterministic`; every layer sees the same ones.
+
+  Returns:
+    The lifted module class.
+
+  Raises:
+    ValueError: for an unknown `remat`.
+  """
+  policies = {
+    "full": None,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  }
+  if remat in policies:
+    layer = nn.remat(
+      layer,
+      prevent_cse=False,  # scan already keeps the copies apart
+      policy=policies[remat],
+      static_argnums=(num_broadcast + 3,),  # deterministic; 0 is self
+    )
+  elif remat != "none":
+    raise ValueError(
+      f'remat must be "none", {", ".join(map(repr, policies))}; got {remat!r}.'
+    )
+  return nn.scan(
+    layer,
+    variable_axes={"params": 0},
+    split_rngs={"params": True, "dropout": True},
+    in_axes=(0, *[nn.broadcast] * (num_broadcast + 1)),
+    length=depth,
+    unroll=min(unroll, depth),
+  )

@@ -1,0 +1,141 @@
+"""Sizes of named models, as plain numbers, and the one way to build them."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from kosmos2_jax.models.decoder import Decoder
+from kosmos2_jax.models.kosmos2 import Kosmos2
+from kosmos2_jax.models.resampler import PerceiverResampler
+from kosmos2_jax.models.vision import VisionEncoder
+
+PRESETS: dict[str, dict[str, Any]] = {
+  # The released checkpoint: CLIP ViT-L/14, 64 latents, Magneto XL.
+  "kosmos2": {
+    "vocab_size": 65_037,
+    "num_bins": 32,
+    "vision": {
+      "image_size": 224,
+      "patch_size": 14,
+      "width": 1024,
+      "depth": 24,
+      "mlp_dim": 4096,
+      "num_heads": 16,
+    },
+    "resampler": {"num_latents": 64, "num_heads": 32, "dropout_rate": 0.1},
+    "decoder": {
+      "width": 2048,
+      "depth": 24,
+      "mlp_dim": 8192,
+      "num_heads": 32,
+      "dropout_rate": 0.1,
+    },
+  },
+  # Trained from scratch on pictures of 64 × 64 pixels in minutes on a CPU.
+  "shapes": {
+    "vocab_size": 1024,
+    "num_bins": 16,
+    "vision": {
+      "image_size": 64,
+      "patch_size": 8,
+      "width": 128,
+      "depth": 1,
+      "mlp_dim": 256,
+      "num_heads": 4,
+      "stem": "conv",
+      "position_init": "sincos2d",
+    },
+    "resampler": {
+      "num_latents": 16,
+      "num_heads": 4,
+      "feature_gain": 16.0,
+      "latent_init": "grid",
+    },
+    "decoder": {
+      "width": 128,
+      "depth": 2,
+      "mlp_dim": 256,
+      "num_heads": 4,
+      "location_init": "sincos2d",
+    },
+  },
+  # For tests: every part present, nothing larger than it must be.
+  "tiny": {
+    "vocab_size": 601,
+    "num_bins": 4,
+    "vision": {
+      "image_size": 16,
+      "patch_size": 8,
+      "width": 16,
+      "depth": 2,
+      "mlp_dim": 32,
+      "num_heads": 2,
+    },
+    "resampler": {"num_latents": 4, "num_heads": 2},
+    "decoder": {"width": 16, "depth": 2, "mlp_dim": 32, "num_heads": 2},
+  },
+}
+
+
+def preset(name: str) -> dict[str, Any]:
+  """A copy of the named sizes, free to be changed.
+
+  Raises:
+    ValueError: for an unknown name.
+  """
+  if name not in PRESETS:
+    raise ValueError(
+      f"there is no model preset {name!r}; choose one of {sorted(PRESETS)}."
+    )
+  return copy.deepcopy(PRESETS[name])
+
+
+def build(
+  sizes: Mapping[str, Any],
+  *,
+  dtype: str = "float32",
+  remat: str = "none",
+  unroll: int = 1,
+) -> Kosmos2:
+  """The model of these sizes.
+
+  Args:
+    sizes: as in `PRESETS`: `vocab_size`, `num_bins` and the sections
+      `vision`, `resampler`, `decoder`.
+    dtype: compute type, "float32" or "bfloat16"; parameters are float32.
+    remat: "none", "full" or "dots"; see `layers.scan_layers`.
+    unroll: layers per loop iteration; a large number means no loop at all.
+
+  Raises:
+    ValueError: for a missing or unknown section or field, or a dtype that is
+      neither of the two.
+  """
+  wanted = {"vocab_size", "num_bins", "vision", "resampler", "decoder"}
+  if set(sizes) != wanted:
+    raise ValueError(
+      f"model sizes need exactly {sorted(wanted)}; got {sorted(sizes)}."
+    )
+  if dtype not in ("float32", "bfloat16"):
+    raise ValueError(f'dtype must be "float32" or "bfloat16"; got {dtype!r}.')
+  kind = jnp.dtype(dtype)
+  try:
+    return Kosmos2(
+      vision=VisionEncoder(
+        **sizes["vision"], dtype=kind, remat=remat, unroll=unroll
+      ),
+      resampler=PerceiverResampler(
+        **sizes["resampler"], width=sizes["decoder"]["width"], dtype=kind
+      ),
+      decoder=Decoder(
+        sizes["vocab_size"],
+        sizes["num_bins"],
+        **sizes["decoder"],
+        dtype=kind,
+        remat=remat,
+        unroll=unroll,
+      ),
+    )
+  except TypeError as error:
+    raise ValueError(f"model sizes have a wrong field: {error}") from error

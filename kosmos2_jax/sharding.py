@@ -1,0 +1,191 @@
+"""Where arrays live: the mesh, and one table of rules for all parameters.
+
+The mesh has three axes. `data` holds copies of the model, each with its share
+of the batch; `fsdp` shares the batch *and* the parameters; `tensor` shares
+heads, MLP channels and vocabulary of one model. Optimizer state lies where its
+parameter lies; batches are cut along ("data", "fsdp") and whole along `tensor`.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from jaxtyping import PyTree
+
+AXES = ("data", "fsdp", "tensor")
+BATCH_SPEC = P(("data", "fsdp"))
+
+# The first rule whose pattern is found in the parameter's path counts. A spec
+# names the *last* axes of the parameter: the depth axis that scanned layers
+# have in front stays whole, so one rule serves stacked and single layers.
+PARTITION_RULES: tuple[tuple[str, P], ...] = (
+  (r"^decoder/embedding$", P("tensor", "fsdp")),  # V D
+  (r"/(query|key|value)/kernel$", P("fsdp", "tensor", None)),  # D N H
+  (r"/(query|key|value)/bias$", P("tensor", None)),  # N H
+  (r"/attention/inner_norm/(scale|bias)$", P("tensor")),  # N·H
+  (r"/attention/out/kernel$", P("tensor", "fsdp")),  # N·H D
+  (r"/mlp/up/kernel$", P("fsdp", "tensor")),  # D F
+  (r"/mlp/up/bias$", P("tensor")),  # F
+  (r"/mlp/inner_norm/(scale|bias)$", P("tensor")),  # F
+  (r"/mlp/down/kernel$", P("tensor", "fsdp")),  # F D
+  (r"/(attention/out|mlp/down)/bias$", P(None)),  # D
+  (r"/(attn|mlp|pre|post|final)_norm/(scale|bias)$", P(None)),  # D
+  (r"^vision/stem(/\w+)?/kernel$", P("fsdp")),  # … E
+  (r"^vision/stem/neighbours$", P("fsdp")),  # 3 3 E
+  (r"^vision/stem/\w+/bias$", P(None)),  # E
+  (r"^vision/class_token$", P(None)),  # E
+  (r"^vision/positions$", P(None, "fsdp")),  # P E
+  (r"^resampler/project/kernel$", P(None, "fsdp")),  # E D
+  (r"^resampler/project/bias$", P(None)),  # D
+  (r"^resampler/latents$", P(None, "fsdp")),  # L D
+)
+
+
+def make_mesh(
+  shape: Mapping[str, int] | Sequence[int],
+  devices: Sequence[jax.Device] | None = None,
+) -> Mesh:
+  """The mesh with axes `data`, `fsdp` and `tensor`.
+
+  Args:
+    shape: sizes by axis name (a missing one is 1), or three numbers in the
+      order of `AXES`. One of them may be -1: all devices that are left.
+    devices: which devices; default: all there are.
+
+  Raises:
+    ValueError: for an unknown axis, a size that is not a positive number, or
+      a product that differs from the number of devices.
+  """
+  if not isinstance(shape, Mapping):
+    shape = dict(zip(AXES, shape, strict=True))
+  if unknown := sorted(set(shape) - set(AXES)):
+    raise ValueError(f"the mesh has axes {AXES}; found {unknown}.")
+  devices = jax.devices() if devices is None else list(devices)
+  sizes = [shape.get(axis, 1) for axis in AXES]
+  text = " x ".join(map(str, sizes))
+  known = math.prod(size for size in sizes if size != -1)
+  if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
+    raise ValueError(
+      f"mesh sizes are positive, and at most one is -1; found {text} for {AXES}."
+    )
+  sizes = [len(devices) // known if size == -1 else size for size in sizes]
+  if math.prod(sizes) != len(devices):
+    raise ValueError(
+      f"a mesh of {text} ({', '.join(AXES)}) does not fit {len(devices)}"
+      " device(s); change config.mesh so that the product is that number (one"
+      " size may be -1)."
+    )
+  return jax.make_mesh(
+    sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
+  )
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """Rows cut along `data` and `fsdp`; for every array of a Batch."""
+  return NamedSharding(mesh, BATCH_SPEC)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """The whole array on every device."""
+  return NamedSharding(mesh, P())
+
+
+def check_batch_size(
+  mesh: Mesh, batch_size: int, num_microbatches: int = 1
+) -> None:
+  """Raises ValueError unless every device gets whole rows of every part."""
+  ways = mesh.shape["data"] * mesh.shape["fsdp"]
+  if num_microbatches < 1 or batch_size % (ways * num_microbatches):
+    raise ValueError(
+      f"the global batch has {batch_size} rows, which {ways} device(s) (mesh"
+      f" data x fsdp) in {num_microbatches} microbatch(es) cannot share evenly;"
+      f" make it a multiple of {ways * max(num_microbatches, 1)}."
+    )
+
+
+def put_batch(
+  mesh: Mesh, batch: Mapping[str, np.ndarray]
+) -> dict[str, jax.Array]:
+  """Moves this process's rows of a global batch to its devices."""
+  sharding = batch_sharding(mesh)
+  return {
+    key: jax.make_array_from_process_local_data(sharding, value)
+    for key, value in batch.items()
+  }
+
+
+def param_path(key_path: tuple[Any, ...]) -> str:
+  """The path of a leaf as rules and messages write it: `decoder/embedding`."""
+  return jax.tree_util.keystr(key_path, simple=True, separator="/")
+
+
+def param_shardings(
+  mesh: Mesh,
+  abstract_params: PyTree,
+  rules: Sequence[tuple[str, P]] = PARTITION_RULES,
+) -> PyTree:
+  """The NamedSharding of every parameter.
+
+  An axis of the mesh whose size does not divide the parameter's axis is left
+  out for that parameter, which is then whole along it: correct for any size,
+  at the price of memory. Sizes of released models divide.
+
+  Args:
+    mesh: see `make_mesh`.
+    abstract_params: parameters, or their ShapeDtypeStructs.
+    rules: see `PARTITION_RULES`.
+
+  Raises:
+    ValueError: naming the path of a parameter that matches no rule, or that
+      has fewer axes than its rule names.
+  """
+
+  def sharding(key_path, leaf):
+    path = param_path(key_path)
+    for pattern, spec in rules:
+      if re.search(pattern, path):
+        return NamedSharding(mesh, _fit(mesh, spec, leaf.shape, path))
+    raise ValueError(
+      f"parameter {path} of shape {tuple(leaf.shape)} matches no partition"
+      " rule; add one to PARTITION_RULES in kosmos2_jax/sharding.py."
+    )
+
+  return jax.tree_util.tree_map_with_path(sharding, abstract_params)
+
+
+def opt_state_shardings(
+  mesh: Mesh,
+  tx: optax.GradientTransformation,
+  abstract_opt_state: PyTree,
+  params_shardings: PyTree,
+) -> PyTree:
+  """Moments lie where their parameters lie; counters are on every device."""
+  return optax.tree.map_params(
+    tx,
+    lambda _, sharding: sharding,
+    abstract_opt_state,
+    params_shardings,
+    transform_non_params=lambda _: replicated(mesh),
+  )
+
+
+def _fit(mesh: Mesh, spec: P, shape: Sequence[int], path: str) -> P:
+  """`spec` for the last axes of `shape`, without what does not divide."""
+  if len(spec) > len(shape):
+    raise ValueError(
+      f"parameter {path} has shape {tuple(shape)}, but its partition rule"
+      f" names {len(spec)} axes: {spec}."
+    )
+  names = (None,) * (len(shape) - len(spec)) + tuple(spec)
+  return P(
+    *(
+      name if name and size % mesh.shape[name] == 0 else None
+      for name, size in zip(names, shape, strict=True)
+    )
+  )

@@ -1,0 +1,1 @@
+"""Command lines; each module is run with `python -m kosmos2_jax.tools.NAME`."""

@@ -1,0 +1,96 @@
+"""Asking the model that is being trained, while and after it is trained."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import rich
+from jaxtyping import PyTree
+
+from kosmos2_jax import evals
+from kosmos2_jax.evals.examples import Example
+from kosmos2_jax.models.kosmos2 import Kosmos2
+from kosmos2_jax.predictor import Predictor
+from kosmos2_jax.text.tokenizer import Tokenizer
+from kosmos2_jax.training import workdir
+from kosmos2_jax.training.state import TrainState
+
+
+class Evaluation:
+  """The tasks of a run.
+
+  Args:
+    model: whose parameters will be asked.
+    tokenizer: the model's.
+    tasks: see `evals.make_tasks`.
+    examples: for each task a function from n to its first n examples (all,
+      if n is negative).
+    batch_size: questions asked at once.
+  """
+
+  def __init__(
+    self,
+    model: Kosmos2,
+    tokenizer: Tokenizer,
+    tasks: Mapping[str, evals.Task],
+    examples: Mapping[str, Callable[[int], Iterable[Example]]],
+    batch_size: int,
+  ):
+    self._model = model
+    self._tokenizer = tokenizer
+    self._tasks = dict(tasks)
+    self._examples = examples
+    self._batch_size = batch_size
+
+  def scores(self, params: PyTree, step: int) -> dict[str, float]:
+    """Scores while training, on each task's `num_examples`; 0 leaves it out."""
+    counts = {key: task.num_examples for key, task in self._tasks.items()}
+    return self._run(params, step, counts, 0).scores
+
+  def final(
+    self,
+    state: TrainState,
+    folder: str | os.PathLike,
+    config: str,
+    num_pictures: int,
+  ) -> None:
+    """Scores on `final_examples`: files in the workdir, a table on stdout.
+
+    Args:
+      state: what was trained.
+      folder: the workdir.
+      config: name of the config, for the record.
+      num_pictures: how many to draw in `predictions.png`; 0 for no file.
+    """
+    counts = {key: task.final_examples for key, task in self._tasks.items()}
+    step = int(state.step)
+    results = self._run(state.params, step, counts, num_pictures)
+    if not results.tasks:
+      return
+    evals.write_results(
+      results,
+      Path(folder, workdir.RESULTS_FILE),
+      tasks=self._tasks,
+      config=config,
+      checkpoint=os.fspath(folder),
+      step=step,
+    )
+    if num_pictures:
+      evals.draw_predictions(results, Path(folder, workdir.PICTURES_FILE))
+    rich.print(evals.make_table(results))
+
+  def _run(self, params, step, counts, num_pictures):
+    wanted = {key: task for key, task in self._tasks.items() if counts[key]}
+    return evals.run(
+      Predictor(
+        self._model,
+        params,
+        self._tokenizer,
+        step=step,
+        batch_size=self._batch_size,
+      ),
+      wanted,
+      {key: self._examples[key](counts[key]) for key in wanted},
+      batch_size=self._batch_size,
+      num_pictures=num_pictures,
+    )

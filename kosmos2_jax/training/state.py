@@ -1,0 +1,108 @@
+"""What a training run carries from one step to the next."""
+
+from typing import Any
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+from jaxtyping import PyTree
+
+from kosmos2_jax import sharding
+
+
+@flax.struct.dataclass
+class TrainState:
+  """All that changes while training; checkpoints hold this and nothing else.
+
+  The data stream is a function of (seed, step), so its place is `step`. The
+  leaves are arrays, or ShapeDtypeStructs, or shardings of them.
+
+  Attributes:
+    step: int32 scalar, updates made.
+    params: the tree under `vision`, `resampler` and `decoder`, float32.
+    opt_state: of the optax transformation.
+  """
+
+  step: Any
+  params: PyTree
+  opt_state: PyTree
+
+
+def init_params(model: nn.Module, key: jax.Array) -> PyTree:
+  """Fresh parameters; every part is made, whatever the data will use.
+
+  Args:
+    model: a Kosmos2.
+    key: the random key of initialisation.
+  """
+  size = model.vision.image_size
+  num_latents = model.resampler.num_latents
+  # The least input that touches every parameter: one picture, no other text.
+  tokens = jnp.zeros((1, num_latents), jnp.int32)
+  images = jnp.zeros((1, 1, size, size, 3), jnp.float32)
+  image_mask = jnp.ones((1, num_latents), bool)
+  return model.init(key, tokens, images, image_mask)["params"]
+
+
+def _init(model, tx, seed):
+  params = init_params(model, jax.random.key(seed))
+  return TrainState(jnp.zeros([], jnp.int32), params, tx.init(params))
+
+
+def abstract_state(
+  model: nn.Module, tx: optax.GradientTransformation, mesh: Mesh
+) -> TrainState:
+  """Shape, dtype and place of every array of the state; computes nothing.
+
+  Returns:
+    A state of ShapeDtypeStructs that carry their shardings.
+
+  Raises:
+    ValueError: for a parameter that matches no partition rule.
+  """
+  abstract = jax.eval_shape(lambda: _init(model, tx, 0))
+  params = sharding.param_shardings(mesh, abstract.params)
+  places = TrainState(
+    step=sharding.replicated(mesh),
+    params=params,
+    opt_state=sharding.opt_state_shardings(
+      mesh, tx, abstract.opt_state, params
+    ),
+  )
+  return jax.tree.map(
+    lambda leaf, place: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=place
+    ),
+    abstract,
+    places,
+  )
+
+
+def shardings_of(abstract: TrainState) -> TrainState:
+  """The places in an abstract state."""
+  return jax.tree.map(lambda leaf: leaf.sharding, abstract)
+
+
+def init_state(
+  model: nn.Module,
+  tx: optax.GradientTransformation,
+  abstract: TrainState,
+  seed: int,
+) -> TrainState:
+  """The state before the first step, each array made where it will live.
+
+  The same seed gives the same numbers on any mesh.
+
+  Args:
+    model: a Kosmos2.
+    tx: see `optim.make_optimizer`.
+    abstract: see `abstract_state`.
+    seed: of the parameters.
+  """
+  init = jax.jit(
+    lambda: _init(model, tx, seed), out_shardings=shardings_of(abstract)
+  )
+  return init()

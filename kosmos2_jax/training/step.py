@@ -1,0 +1,117 @@
+"""One update of the parameters, compiled once."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+
+from kosmos2_jax import losses, sharding
+from kosmos2_jax.optim import Optimizer
+from kosmos2_jax.training.state import TrainState, shardings_of
+
+# What the model reads; `example_index` stays on the host.
+MODEL_INPUTS = ("tokens", "images", "image_mask", "segment_ids", "positions")
+STEP_KEYS = (*MODEL_INPUTS, "targets", "loss_mask")
+
+Metrics = dict[str, Float[Array, ""]]
+TrainStep = Callable[[TrainState, dict[str, Array]], tuple[TrainState, Metrics]]
+
+
+def make_train_step(
+  model: nn.Module,
+  optimizer: Optimizer,
+  mesh: Mesh,
+  abstract: TrainState,
+  seed: int,
+  num_microbatches: int = 1,
+) -> TrainStep:
+  """The compiled step `(state, batch) -> (state, metrics)`; state is donated.
+
+  The loss is the summed negative log-likelihood of a global batch over its
+  number of targets, so every predicted token weighs the same whatever row,
+  device or microbatch it is in. Metrics are float32 scalars: `loss`,
+  `accuracy` (next token), `grad_norm` (before clipping), `learning_rate` (of
+  this update) and `num_tokens` (targets).
+
+  Args:
+    model: a Kosmos2.
+    optimizer: see `optim.make_optimizer`.
+    mesh: see `sharding.make_mesh`.
+    abstract: see `state.abstract_state`.
+    seed: of dropout; the key of a step is fold_in(key(seed), step).
+    num_microbatches: parts in which a batch is computed, one after the other;
+      sums are added up, so the update is the same.
+  """
+
+  def loss_fn(params, batch, key):
+    logits = model.apply(
+      {"params": params},
+      **{name: batch[name] for name in MODEL_INPUTS},
+      deterministic=False,
+      rngs={"dropout": key},
+    )
+    targets, mask = batch["targets"], batch["loss_mask"]
+    loss, count = losses.cross_entropy(logits, targets, mask)
+    correct, _ = losses.accuracy(logits, targets, mask)
+    return loss, (loss, correct, count)
+
+  def sums(params, batch, key):
+    """Gradient of the summed loss, and (loss, correct, count), of a part."""
+    grads, aux = jax.grad(loss_fn, has_aux=True)(params, batch, key)
+    return grads, aux
+
+  def accumulate(params, batch, key):
+    if num_microbatches == 1:
+      return sums(params, batch, key)
+    parts = jax.tree.map(lambda x: _split(x, num_microbatches), batch)
+
+    def add(total, part):
+      index, rows = part
+      new = sums(params, rows, jax.random.fold_in(key, index))
+      return jax.tree.map(jnp.add, total, new), None
+
+    first = jax.eval_shape(
+      sums, params, jax.tree.map(lambda x: x[0], parts), key
+    )
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first)
+    total, _ = jax.lax.scan(add, zeros, (jnp.arange(num_microbatches), parts))
+    return total
+
+  def train_step(state, batch):
+    key = jax.random.fold_in(jax.random.key(seed), state.step)
+    grads, (loss, correct, count) = accumulate(state.params, batch, key)
+    divisor = jnp.maximum(count, 1.0)
+    grads = jax.tree.map(lambda g: g / divisor, grads)
+    updates, opt_state = optimizer.tx.update(
+      grads, state.opt_state, state.params
+    )
+    metrics = {
+      "loss": loss / divisor,
+      "accuracy": correct / divisor,
+      "grad_norm": optax.tree.norm(grads),
+      "learning_rate": optimizer.schedule(state.step),
+      "num_tokens": count,
+    }
+    params = optax.apply_updates(state.params, updates)
+    return TrainState(state.step + 1, params, opt_state), metrics
+
+  shardings = shardings_of(abstract)
+  return jax.jit(
+    train_step,
+    donate_argnums=0,
+    in_shardings=(shardings, sharding.batch_sharding(mesh)),
+    out_shardings=(shardings, sharding.replicated(mesh)),
+  )
+
+
+def _split(x, parts):
+  """[B, …] to [parts, B/parts, …], each device's rows staying on it.
+
+  Part i takes every row whose index is i modulo `parts`: a contiguous cut
+  would put a part on a few of the devices.
+  """
+  return x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)

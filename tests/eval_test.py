@@ -1,0 +1,189 @@
+"""The command: what it writes, and how it ends when something is wrong."""
+
+import io
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import eval as eval_command
+from kosmos2_jax.input.sources import ListSource
+from kosmos2_jax.models import presets
+from kosmos2_jax.text.tokenizer import Tokenizer
+from kosmos2_jax.training import state as state_lib
+from kosmos2_jax.training.checkpoint import Checkpointer
+
+# ml_collections reads config files in an old way.
+pytestmark = pytest.mark.filterwarnings(
+  r"ignore:the load_module\(\) method:DeprecationWarning"
+)
+
+CONFIG = """
+from configs import common
+
+def get_config():
+  config = common.base("tiny")
+  config.evals.batch_size = 4
+  config.evals.num_pictures = 3
+  config.evals.tasks = (
+    common.evaluation(
+      "rec", "shapes", "test", evaluator="referring", num_examples=0,
+      final_examples=5,
+    ),
+    common.evaluation(
+      "caption", "grit", "train", evaluator="grounded_caption",
+      num_examples=0, final_examples=-1, max_new_tokens=6,
+    ),
+  )
+  return config
+"""
+BOX = (0.1, 0.1, 0.6, 0.6)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> pathlib.Path:
+  path = tmp_path_factory.mktemp("configs") / "small.py"
+  path.write_text(CONFIG)
+  return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> pathlib.Path:
+  folder = tmp_path_factory.mktemp("run")
+  tokenizer = Tokenizer.small(num_bins=4)
+  sizes = presets.preset("tiny") | {"vocab_size": tokenizer.vocab.size}
+  model = {"sizes": sizes, "dtype": "float32"}
+  (folder / "model.json").write_text(json.dumps(model))
+  (folder / "sentencepiece.bpe.model").write_bytes(tokenizer.model_bytes)
+  params = state_lib.init_params(presets.build(sizes), jax.random.key(0))
+  state = state_lib.TrainState(
+    step=jnp.int32(7), params=params, opt_state={"count": jnp.zeros(1)}
+  )
+  with Checkpointer(folder) as checkpointer:
+    checkpointer.save(state, 7, None)
+  return folder
+
+
+@pytest.fixture(autouse=True)
+def sources(monkeypatch):
+  """Eight examples instead of the data sets, and what was asked for."""
+  encoded = io.BytesIO()
+  Image.fromarray(np.full((20, 24, 3), 200, np.uint8)).save(encoded, "PNG")
+  item = {"start": 0, "end": 12, "box_xyxy": BOX, "score": 1.0}
+  example = {
+    "image": encoded.getvalue(),
+    "caption": "a red circle",
+    "noun_chunks": [item],
+    "ref_exps": [item],
+    "expressions": [{"text": "the red circle", "box_xyxy": BOX}],
+  }
+  asked = []
+
+  def load_source(name, split, data_dir="", **options):
+    del data_dir, options
+    asked.append((name, split))
+    return ListSource([{**example, "id": str(i)} for i in range(8)])
+
+  monkeypatch.setattr(eval_command, "load_source", load_source)
+  return asked
+
+
+def run(*args):
+  return eval_command.main(["eval.py", *map(str, args)])
+
+
+def test_all_tasks_with_table_numbers_and_pictures(
+  config, checkpoint, sources, tmp_path, capsys
+):
+  output = tmp_path / "out"
+  assert not run(
+    f"--config={config}", f"--checkpoint={checkpoint}", f"--output={output}"
+  )
+  assert sources == [("shapes", "test"), ("grit", "train")]
+  content = json.loads((output / "results.json").read_text())
+  assert (content["config"], content["step"]) == ("small", 7)
+  assert content["checkpoint"] == str(checkpoint)
+  rec, caption = content["tasks"]["rec"], content["tasks"]["caption"]
+  # The config's five, and all of the eight.
+  assert (rec["n"], rec["dataset"], rec["split"]) == (5, "shapes", "test")
+  assert (caption["n"], caption["split"]) == (8, "train")
+  assert set(rec["metrics"]) == {"accuracy", "mean_iou", "without_box"}
+  with Image.open(output / "predictions.png") as picture:
+    picture.load()
+    assert picture.width >= 2 * 256
+  table = capsys.readouterr().out
+  assert "accuracy" in table
+  assert "exact_to_the_bin" in table
+  assert "Step 7" in table
+
+
+def test_tasks_limit_and_default_output(config, checkpoint):
+  assert not run(
+    f"--config={config}",
+    f"--checkpoint={checkpoint}",
+    "--tasks=rec",
+    "--limit=2",
+    "--config.evals.num_pictures=0",
+  )
+  content = json.loads((checkpoint / "eval" / "results.json").read_text())
+  assert {name: task["n"] for name, task in content["tasks"].items()} == {
+    "rec": 2
+  }
+  assert not (checkpoint / "eval" / "predictions.png").exists()
+
+
+@pytest.mark.parametrize(
+  ("args", "sentence"),
+  [
+    (["--config=C", "--checkpoint=K", "--nope=1"], "flag 'nope'"),
+    (["--config=C", "--checkpoint=K", "--limit=0"], "not a positive integer"),
+    (["--config=C", "--checkpoint=K", "more"], "'more' is no flag"),
+    (["--checkpoint=K"], "--config is missing; for example:"),
+    (["--config=C"], "--checkpoint is missing; for example:"),
+    (["--config=nope.py", "--checkpoint=K"], "no config file 'nope.py'"),
+    (["--config=C", "--checkpoint=K", "--config.x=1"], "no field 'x'"),
+    (
+      ["--config=C", "--checkpoint=K", "--config.seed=a"],
+      "--config.seed=a: invalid literal",
+    ),
+    (["--config=C", "--checkpoint=nowhere"], "there is no folder 'nowhere'"),
+    (["--config=C", "--checkpoint=E"], "is not a workdir of train.py"),
+    (["--config=C", "--checkpoint=K", "--tasks=vqa"], "no evaluation 'vqa'"),
+    (
+      ["--config=C", "--checkpoint=K", "--config.evals.tasks=()"],
+      "has no evaluations",
+    ),
+  ],
+)
+def test_a_mistake_ends_with_one_sentence(
+  args, sentence, config, checkpoint, tmp_path, capsys
+):
+  places = {"C": config, "K": checkpoint, "E": tmp_path}
+  filled = []
+  for arg in args:
+    flag, _, value = arg.partition("=")
+    filled.append(f"{flag}={places[value]}" if value in places else arg)
+  assert run(*filled) == 2
+  error = capsys.readouterr().err
+  assert sentence in error
+  assert error.startswith("eval.py: ")
+  assert error.count("\n") == 1
+
+
+def test_a_missing_data_set_ends_with_one_sentence(
+  config, checkpoint, monkeypatch, capsys
+):
+  def load_source(*args, **kwargs):
+    raise FileNotFoundError("no prepared data;\n  prepare it with: X")
+
+  monkeypatch.setattr(eval_command, "load_source", load_source)
+  args = [f"--config={config}", f"--checkpoint={checkpoint}"]
+  assert run(*args) == 2
+  error = capsys.readouterr().err
+  assert error == "eval.py: no prepared data; prepare it with: X\n"
+  with pytest.raises(FileNotFoundError):
+    run(*args, "--traceback")

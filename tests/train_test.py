@@ -1,0 +1,309 @@
+"""The training command: its mistakes, its files, and that it cannot be hurt."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+import train
+from configs import common
+from data.shapes import shapes_builder
+from kosmos2_jax import optim, sharding
+from kosmos2_jax.models import presets
+from kosmos2_jax.predictor import Predictor
+from kosmos2_jax.training import checkpoint
+from kosmos2_jax.training import state as state_lib
+
+# ml_collections reads config files in an old way.
+pytestmark = pytest.mark.filterwarnings(
+  r"ignore:the load_module\(\) method:DeprecationWarning"
+)
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+  """Where the tiny shapes are prepared."""
+  path = tmp_path_factory.mktemp("datasets")
+  shapes_builder.prepare(path, "tiny")
+  return path
+
+
+@pytest.fixture
+def command(data_dir, tmp_path, monkeypatch):
+  """From further flags to the whole command line."""
+  monkeypatch.chdir(ROOT)
+  flags = {
+    "--config": "tests/tiny_config.py",
+    "--workdir": tmp_path / "run",
+    "--compilation_cache": jax.config.jax_compilation_cache_dir,
+    "--config.data.data_dir": data_dir,
+  }
+
+  def build(*more, without=()):
+    changed = {flag.split("=")[0] for flag in more}
+    kept = [
+      f"{k}={v}" for k, v in flags.items() if k not in {*changed, *without}
+    ]
+    # Fields come after the file whose fields they are.
+    first = [flag for flag in more if flag.startswith("--config=")]
+    rest = [flag for flag in more if not flag.startswith("--config=")]
+    return ["train.py", *first, *kept, *rest]
+
+  return build
+
+
+def _mistake(argv, capfd):
+  """Runs the command, which must fail; returns its one sentence."""
+  assert train.main(argv) == 2
+  lines = capfd.readouterr().err.splitlines()
+  # TensorFlow's native code may say hello on the same stream.
+  found = [line for line in lines if line.startswith("train.py: ")]
+  assert len(found) == 1
+  assert "Traceback" not in "".join(lines)
+  return found[0].removeprefix("train.py: ")
+
+
+@pytest.mark.parametrize(
+  ("flag", "sentence"),
+  [
+    ("--colour=red", "Unknown command line flag 'colour'; for example: python"),
+    (
+      "--config.model.sise=1",
+      "there is no config field \"'sise'\"; for example",
+    ),
+    (
+      "--config.num_steps=many",
+      "invalid literal for int() with base 10: 'many'",
+    ),
+    (
+      "--config=configs/none.py",
+      "No such file or directory: 'configs/none.py'",
+    ),
+    ("--config=tests/tiny_config.py:fast", "the config has no argument 'fast'"),
+    ("runs/shapes", "expected --config, --workdir and nothing but flags"),
+    (
+      "--config.data.kinds[0].dataset=cats",
+      "one of grit, shapes, found 'cats'",
+    ),
+    ("--config.data.kinds[0].split=dev", "has no split 'dev'; it has"),
+    ("--config.data.kinds[0].recipe=poem", "has the recipe 'poem'; there are"),
+    ("--config.data.tokenizer=no.model", "No SentencePiece model at no.model"),
+    ("--config.optimizer.schedule=linear", "found 'linear'"),
+    ("--config.mesh.tensor=3", "does not fit 8 device(s); change config.mesh"),
+    ("--config.data.kinds[0].per_step=3", "7 rows, which 8 device(s)"),
+    ("--config.model.dtype=float8", 'dtype must be "float32" or "bfloat16"'),
+    ("--config.checkpoint.keep=0", "checkpoint.keep is at least 1; found 0"),
+    ("--config.data.seq_len=8", "seq_len"),
+  ],
+)
+def test_a_mistake_is_one_sentence(command, capfd, flag, sentence):
+  assert sentence in _mistake(command(flag), capfd)
+
+
+def test_missing_flags(command, capfd):
+  for name in ("--config", "--workdir"):
+    sentence = _mistake(
+      command(without=[name, "--config.data.data_dir"]), capfd
+    )
+    assert "expected --config, --workdir" in sentence
+    assert "python train.py --config=configs/shapes.py" in sentence
+
+
+def test_missing_raw_files(command, capfd):
+  argv = command(
+    "--config=configs/photos.py", "--config.data.builders.grit.shards=/no/*.tar"
+  )
+  assert "/no/*.tar" in _mistake(argv, capfd)
+
+
+def _save(workdir, sizes):
+  tx = optim.make_optimizer(num_steps=24, learning_rate=1e-2).tx
+  mesh = sharding.make_mesh((8, 1, 1))
+  abstract = state_lib.abstract_state(presets.build(sizes), tx, mesh)
+  zeros = jax.tree.map(
+    lambda leaf: jax.device_put(np.zeros(leaf.shape, leaf.dtype)), abstract
+  )
+  with checkpoint.Checkpointer(workdir) as checkpointer:
+    checkpointer.save(zeros, 4, None)
+
+
+def test_a_checkpoint_of_another_size(command, capfd, tmp_path):
+  _save(tmp_path / "run", presets.preset("tiny"))
+  sentence = _mistake(command("--config.model.decoder.width=32"), capfd)
+  assert (
+    "parameter decoder/embedding has shape (640, 16) in the chec" in sentence
+  )
+  assert "start in another --workdir." in sentence
+
+
+def test_a_config_of_another_model(command, capfd, tmp_path):
+  train_flags = command("--config.num_steps=1")
+  (tmp_path / "run").mkdir()
+  sizes = {**presets.preset("tiny"), "vocab_size": 7}
+  content = {"sizes": sizes, "dtype": "float32"}
+  (tmp_path / "run" / "model.json").write_text(json.dumps(content))
+  sentence = _mistake(train_flags, capfd)
+  assert "another model (sizes.vocab_size: 7 -> " in sentence
+
+
+def test_traceback_on_demand(command):
+  with pytest.raises(ValueError, match="found 'cats'"):
+    train.main(command("--config.data.kinds[0].dataset=cats", "--traceback"))
+
+
+def test_help(capsys):
+  with pytest.raises(SystemExit) as stop:
+    train.main(["train.py", "--help"])
+  assert stop.value.code == 0
+  out = capsys.readouterr().out
+  assert "--workdir" in out
+  assert "python train.py --config=configs/shapes.py" in out
+
+
+def test_config_arguments():
+  args = common.parse_arg(
+    "batch=8,fast,rate=0.5", batch=1, fast=False, rate=1.0
+  )
+  assert (args.batch, args.fast, args.rate) == (8, True, 0.5)
+  assert common.parse_arg("fast=false", fast=True).fast is False
+  with pytest.raises(ValueError, match="'batch' is of type int, found 'x'"):
+    common.parse_arg("batch=x", batch=1)
+  with pytest.raises(ValueError, match="'fast' is true or false, found '1'"):
+    common.parse_arg("fast=1", fast=False)
+
+
+class _Process:
+  """The command in a process of its own, which can be watched and killed."""
+
+  def __init__(self, argv, log):
+    env = {key: v for key, v in os.environ.items() if key != "XLA_FLAGS"}
+    self._log = log
+    with log.open("w") as out:
+      self._process = subprocess.Popen(
+        [sys.executable, *argv], cwd=ROOT, env=env, stdout=out, stderr=out
+      )
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    if self._process.poll() is None:
+      self._process.kill()
+    self._process.wait()
+
+  @property
+  def text(self):
+    return self._log.read_text()
+
+  def finish(self):
+    assert self._process.wait(timeout=300) == 0, self.text
+    return self.text
+
+  def kill_when(self, moment):
+    """SIGKILL while `moment` holds, seen again with the process stopped."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+      assert self._process.poll() is None, self.text
+      if moment(self):
+        self._process.send_signal(signal.SIGSTOP)
+        if moment(self):
+          self._process.kill()
+          assert self._process.wait() == -signal.SIGKILL
+          return
+        self._process.send_signal(signal.SIGCONT)
+    raise AssertionError(f"the moment never came: {self.text}")
+
+
+def _states(workdir):
+  """Everything in the newest checkpoint, on the host."""
+  description = json.loads((workdir / "model.json").read_text())
+  model = presets.build(description["sizes"])
+  tx = optim.make_optimizer(num_steps=24, learning_rate=1e-2).tx
+  mesh = sharding.make_mesh((1, 1, 1), jax.devices()[:1])
+  with checkpoint.Checkpointer(workdir) as checkpointer:
+    state = checkpointer.restore(state_lib.abstract_state(model, tx, mesh))
+  return jax.device_get(state)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_run_ends_with_the_same_bits(
+  command, tmp_path
+):
+  log = tmp_path / "log"
+  whole, killed = tmp_path / "whole", tmp_path / "killed"
+  with _Process(command(f"--workdir={whole}"), log) as process:
+    text = process.finish()
+  assert "training" in text
+
+  argv = command(f"--workdir={killed}")
+  steps = killed / checkpoint.FOLDER
+
+  def in_a_step(process):
+    return "step 6/24" in process.text
+
+  def in_a_save(process):
+    del process
+    return steps.exists() and any("tmp" in p.name for p in steps.iterdir())
+
+  def in_a_later_save(process):
+    return "step 16/24" in process.text and in_a_save(process)
+
+  for moment in (in_a_step, in_a_save, in_a_later_save):
+    with _Process(argv, log) as process:
+      process.kill_when(moment)
+  assert any("tmp" in p.name for p in steps.iterdir())  # half of a checkpoint
+  with _Process(argv, log) as process:
+    text = process.finish()
+  # It did go on from a checkpoint, and not from the start or the end.
+  assert any(f"from step {step} to 24" in text for step in (12, 16, 20)), text
+
+  found, wanted = _states(killed), _states(whole)
+  assert int(found.step) == int(wanted.step) == 24
+  jax.tree.map(np.testing.assert_array_equal, found, wanted)
+  assert not any("tmp" in p.name for p in steps.iterdir())
+
+
+@pytest.mark.slow
+def test_the_files_of_a_run_and_what_a_second_start_does(
+  command, tmp_path, data_dir
+):
+  del data_dir
+  log, folder = tmp_path / "log", tmp_path / "run"
+  argv = command("--config=tests/tiny_config.py:evals")
+  with _Process(argv, log) as process:
+    text = process.finish()
+  assert "step 2/4  rec/accuracy" in text
+  assert {path.name for path in folder.iterdir()} == {
+    "config.json",
+    "model.json",
+    "sentencepiece.bpe.model",
+    "checkpoints",
+    "metrics",
+    "results.json",
+    "predictions.png",
+  }
+  results = json.loads((folder / "results.json").read_text())
+  assert results["step"] == 4
+  assert set(results["tasks"]) == {"rec"}
+  assert Predictor.from_pretrained(folder).step == 4
+  newest = max(
+    (folder / "checkpoints").iterdir(), key=lambda p: p.stat().st_mtime
+  )
+  before = newest.stat().st_mtime
+
+  (folder / "results.json").unlink()
+  with _Process(argv, log) as process:
+    text = process.finish()
+  assert "all 4 steps were done before: nothing to train." in text
+  assert "step 4/4" not in text
+  assert (folder / "results.json").exists()
+  assert newest.stat().st_mtime == before

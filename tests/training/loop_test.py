@@ -1,0 +1,251 @@
+"""The loop's order, its refusals, and that stopping changes nothing."""
+
+import io
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from kosmos2_jax.training import checkpoint, loop, metrics
+from tests.training import tiny_run
+
+NUM_STEPS = tiny_run.NUM_STEPS
+
+
+def _run(run, workdir, state=None, *, num_steps=NUM_STEPS, **options):
+  """Trains; returns the last state and what was written to the console."""
+  out = io.StringIO()
+  fields = {
+    "train_step": run.train_step,
+    "save_every": 2,
+    "log_every": 2,
+    "keep": {"keep": 9},
+    "stream": None,
+    **options,
+  }
+  keep, stream = fields.pop("keep"), fields.pop("stream")
+  with (
+    checkpoint.Checkpointer(workdir, **keep) as checkpointer,
+    metrics.Reporter(None, num_steps, out) as reporter,
+  ):
+    if state is None:
+      state = run.fresh()
+      if checkpointer.latest_step() is not None:
+        state = checkpointer.restore(run.abstract)
+    state = loop.run(
+      state,
+      fields.pop("train_step"),
+      stream or tiny_run.stream(int(state.step)),
+      run.mesh,
+      num_steps=num_steps,
+      checkpointer=checkpointer,
+      reporter=reporter,
+      **fields,
+    )
+  return state, out.getvalue()
+
+
+def _same(found, wanted):
+  jax.tree.map(np.testing.assert_array_equal, found, wanted)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(single, tmp_path_factory):
+  state, _ = _run(single, tmp_path_factory.mktemp("whole"))
+  return jax.device_get(state)
+
+
+def test_stopping_and_starting_again_changes_no_bit(
+  single, uninterrupted, tmp_path
+):
+  for stop in (1, 4, NUM_STEPS):
+    state, _ = _run(single, tmp_path, num_steps=stop)
+    assert int(state.step) == stop
+  _same(jax.device_get(state), uninterrupted)
+  assert int(state.step) == NUM_STEPS
+
+
+def test_a_lost_half_is_trained_again(single, uninterrupted, tmp_path):
+  """An error between two checkpoints costs the steps since the last one."""
+
+  def breaking():
+    yield from itertools.islice(tiny_run.stream(), 5)
+    raise OSError("the disk is gone")
+
+  with pytest.raises(OSError, match="the disk is gone"):
+    _run(single, tmp_path, stream=breaking())
+  with checkpoint.Checkpointer(tmp_path) as checkpointer:
+    assert checkpointer.latest_step() == 4
+  state, _ = _run(single, tmp_path)
+  _same(jax.device_get(state), uninterrupted)
+
+
+def test_order_of_a_round(single, tmp_path, monkeypatch):
+  """Evaluate, save, fetch, step, log; and the log is of the step before."""
+  events = []
+
+  def stream():
+    for step in itertools.count():
+      yield tiny_run.make_batch(step)
+
+  def evaluate(params, step):
+    assert params["decoder"]["embedding"].shape  # alive: not yet donated
+    events.append(("evaluate", step))
+    return {"rec/accuracy": step / 10}
+
+  def train_step(state, batch):
+    events.append(("step", int(jax.device_get(state.step))))
+    return single.train_step(state, batch)
+
+  real_next = loop.Prefetcher.__next__
+
+  def fetch(self):
+    events.append(("fetch", None))
+    return real_next(self)
+
+  real_write = metrics.Reporter.write_scalars
+
+  def write(self, step, scalars):
+    if "train/loss" in scalars:
+      events.append(("log", step))
+    real_write(self, step, scalars)
+
+  real_save = checkpoint.Checkpointer.save
+
+  def save(self, state, step, scores):
+    events.append(("save", step))
+    real_save(self, state, step, scores)
+
+  monkeypatch.setattr(loop.Prefetcher, "__next__", fetch)
+  monkeypatch.setattr(metrics.Reporter, "write_scalars", write)
+  monkeypatch.setattr(checkpoint.Checkpointer, "save", save)
+  _run(
+    single,
+    tmp_path,
+    num_steps=4,
+    stream=stream(),
+    train_step=train_step,
+    evaluate=evaluate,
+    eval_every=2,
+    save_every=2,
+    log_every=1,
+  )
+  assert events == [
+    *[("fetch", None), ("step", 0)],
+    *[("fetch", None), ("step", 1), ("log", 1)],
+    # Something is due: the step in flight is waited for first.
+    *[("log", 2), ("evaluate", 2), ("save", 2), ("fetch", None), ("step", 2)],
+    *[("fetch", None), ("step", 3), ("log", 3)],
+    *[("log", 4), ("evaluate", 4), ("save", 4)],
+  ]
+
+
+def test_a_restart_does_not_evaluate_again(single, tmp_path):
+  seen = []
+
+  def evaluate(params, step):
+    del params
+    seen.append(step)
+    return {}
+
+  _run(single, tmp_path, num_steps=2, evaluate=evaluate, eval_every=2)
+  _run(single, tmp_path, num_steps=4, evaluate=evaluate, eval_every=2)
+  assert seen == [2, 4]
+
+
+def test_the_best_is_kept(single, tmp_path):
+  scores = {1: 0.1, 2: 0.9, 3: 0.2, 4: 0.3}
+  _run(
+    single,
+    tmp_path,
+    num_steps=4,
+    evaluate=lambda params, step: {"rec/accuracy": scores[step]},
+    eval_every=1,
+    save_every=100,
+    keep={"keep": 1, "best_metric": "rec/accuracy"},
+  )
+  with checkpoint.Checkpointer(tmp_path) as checkpointer:
+    assert checkpointer.all_steps() == [2, 4]
+
+
+def _poisoned(at):
+  for step in itertools.count():
+    batch = tiny_run.make_batch(step)
+    if step == at:
+      batch["images"][3] = np.nan
+    yield batch
+
+
+@pytest.mark.parametrize("at", [2, 3])  # in mid-run, and just before a save
+def test_a_loss_that_is_not_finite_names_step_and_examples(
+  single, tmp_path, at
+):
+  examples = ", ".join(str(at * 16 + i) for i in range(16))
+  with pytest.raises(
+    FloatingPointError,
+    match=rf"loss is nan at step {at}, on the batch of examples \[{examples}\]",
+  ):
+    _run(single, tmp_path, stream=_poisoned(at), save_every=1)
+  with checkpoint.Checkpointer(tmp_path, keep=9) as checkpointer:
+    # `at` updates are good; the one that is not is never written.
+    assert checkpointer.latest_step() == at
+    state = checkpointer.restore(single.abstract)
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
+
+
+def test_a_gradient_that_is_not_finite_is_an_error_too(single, tmp_path):
+  def train_step(state, batch):
+    state, row = single.train_step(state, batch)
+    return state, {**row, "grad_norm": row["grad_norm"] / jax.device_put(0.0)}
+
+  with pytest.raises(FloatingPointError, match="grad_norm is inf at step 0"):
+    _run(single, tmp_path, train_step=train_step)
+
+
+def test_transfers_inside_the_step_are_refused(single, tmp_path):
+  def train_step(state, batch):
+    batch["tokens"] = np.zeros((16, 20), np.int32)  # on the host
+    return single.train_step(state, batch)
+
+  with pytest.raises(Exception, match=r"Disallowed host-to-device transfer"):
+    _run(single, tmp_path, train_step=train_step)
+
+
+def test_a_finished_run_trains_nothing(single, uninterrupted, tmp_path):
+  _run(single, tmp_path)
+  state, text = _run(single, tmp_path, stream=iter(()))
+  assert text == "all 6 steps were done before: nothing to train.\n"
+  _same(jax.device_get(state), uninterrupted)
+
+
+def test_a_run_past_its_end_is_told(single, tmp_path):
+  _run(single, tmp_path, num_steps=4)
+  with pytest.raises(ValueError, match="is at step 4, past num_steps 3; raise"):
+    _run(single, tmp_path, num_steps=3)
+
+
+def test_logged_means_weigh_targets(single, tmp_path, monkeypatch):
+  """The loss of two steps is the loss over the targets of both."""
+  rows, written = [], {}
+
+  def train_step(state, batch):
+    state, row = single.train_step(state, batch)
+    rows.append(row)
+    return state, row
+
+  monkeypatch.setattr(
+    metrics.Reporter, "write_scalars", lambda _, step, s: written.update(s)
+  )
+  _run(single, tmp_path, num_steps=2, train_step=train_step)
+  loss, count = (
+    np.array([float(r[k]) for r in rows]) for k in ("loss", "num_tokens")
+  )
+  assert count[0] != count[1]
+  expected = (loss * count).sum() / count.sum()
+  np.testing.assert_allclose(written["train/loss"], expected, rtol=1e-6)
+  assert written["train/num_tokens"] == count.mean()
+  assert written["train/steps_per_sec"] > 0
+  assert written["train/examples_per_sec"] == pytest.approx(
+    16 * written["train/steps_per_sec"]
+  )

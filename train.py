@@ -1,0 +1,150 @@
+"""Trains a model as a config says, and restarts where it stopped.
+
+  python train.py --config=configs/shapes.py --workdir=runs/shapes
+
+Any field of the config can be changed: --config.optimizer.learning_rate=1e-3.
+The workdir then holds all that is needed to use the model (docs/training.md).
+A mistake in the command ends with one sentence and status 2.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# Before TensorFlow is loaded: its greetings are no part of the output.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import jax
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from data import load_source
+from kosmos2_jax import evals, optim, sharding
+from kosmos2_jax.input import pipeline
+from kosmos2_jax.input.sources import eval_examples
+from kosmos2_jax.models import presets
+from kosmos2_jax.text.tokenizer import Tokenizer
+from kosmos2_jax.training import loop, metrics, state, step, workdir
+from kosmos2_jax.training.checkpoint import Checkpointer
+from kosmos2_jax.training.evaluation import Evaluation
+
+EXAMPLE = "python train.py --config=configs/shapes.py --workdir=runs/shapes"
+CACHE = os.path.expanduser("~/.cache/kosmos2_jax/jax")
+
+
+def parse_flags(argv: Sequence[str]) -> flags.FlagValues:
+  """Reads the command line; ValueError for what cannot be read."""
+  read = flags.FlagValues()
+  define = functools.partial(flags.DEFINE_string, flag_values=read)
+  define("workdir", None, "Folder of the run.")
+  define("compilation_cache", CACHE, "Folder of compiled programs; '': none.")
+  flags.DEFINE_bool("traceback", False, "Show where mistakes are.", read)
+  try:
+    config_flags.DEFINE_config_file(
+      "config", None, "File of the run.", read, sys_argv=list(argv)
+    )
+    if "--help" in argv:
+      print(f"{__doc__}\n{read.get_help()}")
+      sys.exit(0)
+    if read(list(argv))[1:] or not (read["config"].value and read.workdir):
+      raise flags.Error("expected --config, --workdir and nothing but flags")
+  except (flags.Error, AttributeError, KeyError) as error:
+    what = "" if isinstance(error, flags.Error) else "there is no config field "
+    # The config library puts a whole traceback into one message.
+    text = what + str(error).rpartition("Error: ")[2].strip()
+    raise ValueError(f"{text}; for example: {EXAMPLE}") from error
+  return read
+
+
+def train(config: ConfigDict, folder: Path, name: str) -> None:
+  """Builds everything, trains and evaluates; all of it goes to the folder."""
+  data, num_steps = config.data, config.num_steps
+  sizes = config.model.to_dict()
+  dtype, remat, unroll = (sizes.pop(k) for k in ("dtype", "remat", "unroll"))
+  if data.tokenizer == "small":
+    tokenizer = Tokenizer.small(sizes["num_bins"])
+  else:
+    tokenizer = Tokenizer.from_file(data.tokenizer, sizes["num_bins"])
+  sizes["vocab_size"] = sizes["vocab_size"] or tokenizer.vocab.size
+  model = presets.build(sizes, dtype=dtype, remat=remat, unroll=unroll)
+  mesh = sharding.make_mesh(config.mesh.to_dict())
+  optimizer = optim.make_optimizer(num_steps=num_steps, **config.optimizer)
+  abstract = state.abstract_state(model, optimizer.tx, mesh)
+
+  def load(dataset, split):
+    options = data.builders.get(dataset, {})
+    return load_source(dataset, split, data.data_dir, **options)
+
+  kinds = pipeline.make_kinds([kind.to_dict() for kind in data.kinds], load)
+  rows = sum(kind.per_step for kind in kinds)
+  sharding.check_batch_size(mesh, rows, config.num_microbatches)
+  tasks = evals.make_tasks([task.to_dict() for task in config.evals.tasks])
+  examples = {
+    key: functools.partial(eval_examples, load(task.dataset, task.split))
+    for key, task in tasks.items()
+  }
+  batch_size = config.evals.batch_size
+  evaluation = Evaluation(model, tokenizer, tasks, examples, batch_size)
+  changes = workdir.describe_run(
+    folder, config.to_json(), sizes, dtype, tokenizer.model_bytes
+  )
+  with (
+    Checkpointer(folder, **config.checkpoint) as checkpointer,
+    metrics.Reporter(folder, num_steps) as reporter,
+  ):
+    for change in changes:
+      reporter.say(f"changed since the last start: config.{change}")
+    if checkpointer.latest_step() is None:
+      now = state.init_state(model, optimizer.tx, abstract, config.seed)
+    else:
+      now = checkpointer.restore(abstract)
+    stream = pipeline.make_stream(
+      kinds,
+      tokenizer=tokenizer,
+      image_size=model.vision.image_size,
+      num_latents=model.resampler.num_latents,
+      seq_len=data.seq_len,
+      seed=config.seed,
+      start_step=int(now.step),
+      view=data.view,
+      num_threads=data.num_threads,
+    )
+    now = loop.run(
+      now,
+      step.make_train_step(
+        model, optimizer, mesh, abstract, config.seed, config.num_microbatches
+      ),
+      stream,
+      mesh,
+      num_steps=num_steps,
+      checkpointer=checkpointer,
+      reporter=reporter,
+      evaluate=evaluation.scores,
+      eval_every=config.evals.every_steps,
+      save_every=config.save_every,
+      log_every=config.log_every,
+    )
+    for reason, count in stream.counts.items():
+      reporter.say(f"left out of the rows: {reason}: {count}")
+  evaluation.final(now, folder, name, config.evals.num_pictures)
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs the command; returns its status."""
+  try:
+    read = parse_flags(argv)
+    jax.config.update("jax_compilation_cache_dir", read.compilation_cache)
+    name = Path(read["config"].config_filename).stem
+    train(read.config, Path(read.workdir), name)
+  except (ValueError, OSError, FloatingPointError) as error:
+    if "--traceback" in argv:
+      raise
+    print(f"train.py: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv))
