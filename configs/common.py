@@ -164,7 +164,7 @@ def _data() -> ConfigDict:
   # "small" is the model that comes with the project; else the path of a
   # SentencePiece model file.
   data.tokenizer = "small"
-  # Tokens of a row; longer rows are dropped and counted.
+  # Tokens of a row; what does not fit is left out, and counted.
   data.seq_len = 128
   # See `kind`.
   data.kinds = ()

@@ -25,12 +25,18 @@ def get_config(arg: str = "") -> ConfigDict:
       "grounded_caption",
       "shapes",
       "grounded_caption",
-      args.batch // 2,
+      args.batch // 5,
       mode="phrase",
       tag_probability=1.0,
     ),
+    # Which expression comes next cannot be known: only boxes are predicted,
+    # which makes every step count for what is to be learnt.
     common.kind(
-      "referring", "shapes", "referring", args.batch - args.batch // 2
+      "referring",
+      "shapes",
+      "referring",
+      args.batch - args.batch // 5,
+      loss="objects",
     ),
   )
   # "tiny" has a few scenes, for a look at the machinery.

@@ -102,7 +102,7 @@ def _mistake(argv, capfd):
     ("--config.data.kinds[0].per_step=3", "7 rows, which 8 device(s)"),
     ("--config.model.dtype=float8", 'dtype must be "float32" or "bfloat16"'),
     ("--config.checkpoint.keep=0", "checkpoint.keep is at least 1; found 0"),
-    ("--config.data.seq_len=8", "seq_len"),
+    ("--config.data.seq_len=4", "seq_len"),
   ],
 )
 def test_a_mistake_is_one_sentence(command, capfd, flag, sentence):
@@ -146,13 +146,13 @@ def test_a_checkpoint_of_another_size(command, capfd, tmp_path):
 
 
 def test_a_config_of_another_model(command, capfd, tmp_path):
-  train_flags = command("--config.num_steps=1")
   (tmp_path / "run").mkdir()
-  sizes = {**presets.preset("tiny"), "vocab_size": 7}
+  sizes = presets.preset("tiny")
+  sizes["decoder"] |= {"dropout_rate": 0.1, "depth": 3}
   content = {"sizes": sizes, "dtype": "float32"}
   (tmp_path / "run" / "model.json").write_text(json.dumps(content))
-  sentence = _mistake(train_flags, capfd)
-  assert "another model (sizes.vocab_size: 7 -> " in sentence
+  sentence = _mistake(command(), capfd)
+  assert "another model (sizes.decoder.depth: 3 -> 2): " in sentence
 
 
 def test_traceback_on_demand(command):
@@ -241,47 +241,45 @@ def test_killed_at_any_moment_the_run_ends_with_the_same_bits(
   log = tmp_path / "log"
   whole, killed = tmp_path / "whole", tmp_path / "killed"
   with _Process(command(f"--workdir={whole}"), log) as process:
-    text = process.finish()
-  assert "training" in text
+    assert "from step 0 to 24" in process.finish()
 
   argv = command(f"--workdir={killed}")
   steps = killed / checkpoint.FOLDER
+
+  def half_written():
+    return [p.name for p in steps.glob("*tmp*")] if steps.exists() else []
 
   def in_a_step(process):
     return "step 6/24" in process.text
 
   def in_a_save(process):
-    del process
-    return steps.exists() and any("tmp" in p.name for p in steps.iterdir())
+    # By then, what an earlier process left half-written has been removed.
+    return "step 12/24" in process.text and half_written()
 
-  def in_a_later_save(process):
-    return "step 16/24" in process.text and in_a_save(process)
-
-  for moment in (in_a_step, in_a_save, in_a_later_save):
+  for moment in (in_a_step, in_a_save):
     with _Process(argv, log) as process:
       process.kill_when(moment)
-  assert any("tmp" in p.name for p in steps.iterdir())  # half of a checkpoint
+  assert half_written()
   with _Process(argv, log) as process:
     text = process.finish()
-  # It did go on from a checkpoint, and not from the start or the end.
-  assert any(f"from step {step} to 24" in text for step in (12, 16, 20)), text
-
+  # It did go on from a checkpoint; which one depends on how slow saving is.
+  assert any(f"from step {step} to 24" in text for step in range(8, 24, 4)), (
+    text
+  )
+  assert not half_written()
   found, wanted = _states(killed), _states(whole)
   assert int(found.step) == int(wanted.step) == 24
   jax.tree.map(np.testing.assert_array_equal, found, wanted)
-  assert not any("tmp" in p.name for p in steps.iterdir())
 
 
 @pytest.mark.slow
 def test_the_files_of_a_run_and_what_a_second_start_does(
-  command, tmp_path, data_dir
+  command, tmp_path, capfd
 ):
-  del data_dir
-  log, folder = tmp_path / "log", tmp_path / "run"
+  folder = tmp_path / "run"
   argv = command("--config=tests/tiny_config.py:evals")
-  with _Process(argv, log) as process:
-    text = process.finish()
-  assert "step 2/4  rec/accuracy" in text
+  assert train.main(argv) == 0
+  assert "step 2/4  rec/accuracy" in capfd.readouterr().out
   assert {path.name for path in folder.iterdir()} == {
     "config.json",
     "model.json",
@@ -295,15 +293,14 @@ def test_the_files_of_a_run_and_what_a_second_start_does(
   assert results["step"] == 4
   assert set(results["tasks"]) == {"rec"}
   assert Predictor.from_pretrained(folder).step == 4
-  newest = max(
-    (folder / "checkpoints").iterdir(), key=lambda p: p.stat().st_mtime
-  )
-  before = newest.stat().st_mtime
+  written = (folder / "checkpoints" / "4" / "_CHECKPOINT_METADATA").stat()
 
   (folder / "results.json").unlink()
-  with _Process(argv, log) as process:
-    text = process.finish()
+  assert train.main([*argv, "--config.log_every=2"]) == 0
+  text = capfd.readouterr().out
+  assert "changed since the last start: config.log_every: 1 -> 2" in text
   assert "all 4 steps were done before: nothing to train." in text
   assert "step 4/4" not in text
   assert (folder / "results.json").exists()
-  assert newest.stat().st_mtime == before
+  newest = (folder / "checkpoints" / "4" / "_CHECKPOINT_METADATA").stat()
+  assert newest.st_mtime_ns == written.st_mtime_ns

@@ -6,7 +6,6 @@ Reading and text are Python (`rows`), called once a step: a call from tf.data
 into Python costs as much as a row. The rest is TensorFlow in its own threads.
 """
 
-import atexit
 import collections
 import weakref
 from collections.abc import Iterator, Sequence
@@ -17,14 +16,11 @@ from absl import logging
 
 from kosmos2_jax.batch import Batch
 from kosmos2_jax.input import geometry, image_ops
+from kosmos2_jax.input.feed import Feed
 from kosmos2_jax.input.rows import RowMaker, read_examples
 from kosmos2_jax.input.schedule import Kind, Schedule, make_kinds
 from kosmos2_jax.input.text_ops import REASONS
 from kosmos2_jax.text.tokenizer import Tokenizer
-
-# Threads that call Python must have ended before the interpreter goes, or the
-# program ends with an abort instead of its exit status.
-_open_streams = weakref.WeakSet()
 
 __all__ = ["Kind", "Stream", "make_kinds", "make_stream"]
 
@@ -102,13 +98,14 @@ class Stream:
     self.step = start_step
     self.counts = collections.Counter()
     self._maker = maker
-    self._errors = {}
-    self._closed = False
     self._logged = set()
-    _hide_accelerators()
-    dataset = self._dataset(start_step, num_threads, prefetch)
-    self._batches = dataset.as_numpy_iterator()
-    _open_streams.add(self)
+    self._feed = Feed(
+      maker,
+      start_step=start_step,
+      num_threads=num_threads,
+      prefetch=prefetch,
+    )
+    weakref.finalize(self, self._feed.abandon).atexit = False
 
   def __iter__(self) -> Iterator[Batch]:
     """The stream itself."""
@@ -119,9 +116,7 @@ class Stream:
 
     Happens by itself when the stream is garbage and when the program ends.
     """
-    self._closed = True
-    # The last reference: TensorFlow waits for its threads here.
-    self._batches = iter(())
+    self._feed.close()
 
   def __next__(self) -> Batch:
     """The batch of `step`: this shard's rows of it.
@@ -130,7 +125,7 @@ class Stream:
       ValueError: a picture cannot be decoded; names the example.
     """
     try:
-      batch = next(self._batches)
+      batch = next(self._feed)
     except tf.errors.OpError as error:
       raise self._explain(error) from error
     counts = batch.pop("reasons").sum(axis=0)
@@ -164,8 +159,8 @@ class Stream:
 
   def _explain(self, error: tf.errors.OpError) -> Exception:
     """The reason, in Python, why the batch of `step` could not be made."""
-    if self.step in self._errors:
-      return self._errors[self.step]
+    if self.step in self._feed.errors:
+      return self._feed.errors[self.step]
     slots = self._maker.slots(self.step)
     for slot, example in zip(slots, read_examples(slots), strict=True):
       try:
@@ -173,78 +168,3 @@ class Stream:
       except ValueError as reason:
         return reason
     return error
-
-  def _dataset(
-    self, start_step: int, num_threads: int, prefetch: int
-  ) -> tf.data.Dataset:
-    maker, size = self._maker, self._maker.context.image_size
-    spec = maker.spec()
-
-    # Nothing here needs AutoGraph's rewriting of Python.
-    @tf.autograph.experimental.do_not_convert
-    def read(step: tf.Tensor) -> dict[str, tf.Tensor]:
-      dtypes = [dtype for _, dtype in spec.values()]
-      arrays = tf.numpy_function(self._make_rows, [step], dtypes)
-      return {
-        key: tf.ensure_shape(array, shape)
-        for (key, (shape, _)), array in zip(spec.items(), arrays, strict=True)
-      }
-
-    @tf.autograph.experimental.do_not_convert
-    def look(rows: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-      squares = tf.map_fn(
-        lambda encoded: image_ops.view(
-          image_ops.decode(encoded), size, maker.context.view
-        ),
-        rows.pop("encoded"),
-        fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8),
-        parallel_iterations=num_threads,
-      )
-      return {**rows, "images": image_ops.normalize(squares)[:, None]}
-
-    options = tf.data.Options()
-    options.deterministic = True
-    options.autotune.enabled = False
-    options.threading.private_threadpool_size = num_threads
-    options.threading.max_intra_op_parallelism = 1
-    # One step at a time in Python and one in the decoder, side by side.
-    return (
-      tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
-      .map(read)
-      .prefetch(1)
-      .map(look, num_parallel_calls=1)
-      .prefetch(prefetch)
-      .with_options(options)
-    )
-
-  def _make_rows(self, step: np.integer) -> list[np.ndarray]:
-    """All of a step's batch but the decoded pictures."""
-    if self._closed:
-      raise RuntimeError("the stream is closed")
-    try:
-      return self._maker.rows(int(step))
-    except Exception as error:
-      # Kept, because tf.data passes on nothing but a text.
-      self._errors[int(step)] = error
-      raise
-
-
-@atexit.register
-def _close_streams() -> None:
-  for stream in list(_open_streams):
-    stream.close()
-
-
-def _hide_accelerators() -> None:
-  """Keeps TensorFlow away from devices: they are JAX's."""
-  for device_type in ("GPU", "TPU"):
-    try:
-      tf.config.set_visible_devices([], device_type)
-    except RuntimeError:
-      # TensorFlow has started already. Harmless where it found none.
-      if tf.config.get_visible_devices(device_type):
-        logging.warning(
-          "TensorFlow holds a %s and its memory; import kosmos2_jax.input "
-          "before anything that starts TensorFlow",
-          device_type,
-        )

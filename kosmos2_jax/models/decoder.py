@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from kosmos2_jax.models import layers, masks
+from kosmos2_jax.models import initializers, layers, masks
 
 VOCAB_MULTIPLE = 128  # rows are padded to this, so that meshes divide them
 PAD_ID = 1
@@ -62,7 +62,7 @@ class DecoderLayer(nn.Module):
     x: Float[Array, "B T D"],
     kv_cache: dict[str, Array] | None,
     attn_mask: Bool[Array, "B 1 T S"],
-    cache_index: Int[Array, "B"] | None,
+    cache_index: Int[Array, " B"] | None,
     deterministic: bool,
   ) -> tuple[Float[Array, "B T D"], dict[str, Array] | None]:
     """Applies attention and MLP; attention weights have no dropout."""
@@ -133,7 +133,9 @@ class Decoder(nn.Module):
         f"got {self.location_init!r}."
       )
     self.embedding = self.param(
-      "embedding", self._embedding_init, (padded_size(self.vocab_size), self.width)
+      "embedding",
+      self._embedding_init,
+      (padded_size(self.vocab_size), self.width),
     )
     self.embed_dropout = nn.Dropout(self.dropout_rate)
     stack = layers.scan_layers(
@@ -146,7 +148,7 @@ class Decoder(nn.Module):
     self.layers = stack(
       self.num_heads,
       self.mlp_dim,
-      layers.sub_ln_gain(self.depth),
+      initializers.sub_ln_gain(self.depth),
       self.dropout_rate,
       dtype=self.dtype,
       name="layers",
@@ -161,7 +163,7 @@ class Decoder(nn.Module):
     segment_ids: Int[Array, "B T"] | None = None,
     positions: Int[Array, "B T"] | None = None,
     kv_cache: dict[str, Array] | None = None,
-    cache_index: Int[Array, "B"] | None = None,
+    cache_index: Int[Array, " B"] | None = None,
     deterministic: bool = True,
   ) -> tuple[Float[Array, "B T V"], dict[str, Array] | None]:
     """Logits of the next token at every position.
@@ -228,7 +230,7 @@ class Decoder(nn.Module):
     table = jax.random.normal(key, shape, dtype) * self.width**-0.5
     table = table.at[PAD_ID].set(0.0).at[self.vocab_size :].set(0.0)
     if self.location_init == "sincos2d":
-      codes = layers.sincos_2d(self.width, self.num_bins, self.num_bins)
+      codes = initializers.sincos_2d(self.width, self.num_bins, self.num_bins)
       # Entries of a sinusoid have variance 1/2; keep the other rows' norm.
       codes = codes * math.sqrt(2.0) * self.width**-0.5
       first = self.vocab_size - self.num_bins**2

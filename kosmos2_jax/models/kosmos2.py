@@ -82,7 +82,7 @@ class Kosmos2(nn.Module):
     self,
     tokens: Int[Array, "B T"],
     kv_cache: dict[str, Array],
-    cache_index: Int[Array, "B"],
+    cache_index: Int[Array, " B"],
     image_latents: Float[Array, "B M L D"] | None = None,
     image_mask: Bool[Array, "B T"] | None = None,
   ) -> tuple[Float[Array, "B T V"], dict[str, Array]]:

@@ -1,12 +1,9 @@
 """Layers that the vision encoder, the resampler and the decoder share.
 
-Initialisers follow the original system (PyTorch's defaults and the gains of
-Magneto's sub-LN), so a model trained from scratch starts where the original
-would. Parameters are float32; `dtype` is the compute type. Softmax and layer
-norm statistics are always float32.
+Parameters are float32; `dtype` is the compute type. Softmax and layer norm
+statistics are always float32.
 """
 
-import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -14,46 +11,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from kosmos2_jax.models import initializers
+
 LAYER_NORM_EPS = 1e-5
 MASKED_LOGIT = -1e30  # finite, so that a row with no key stays free of NaN
-
-
-def torch_uniform(fan_in: int, gain: float = 1.0) -> Callable[..., Array]:
-  """PyTorch's default for Linear weights and biases, times `gain`.
-
-  U(-1/sqrt(fan_in), 1/sqrt(fan_in)); PyTorch reaches it for weights through
-  Kaiming-uniform with a = sqrt(5) and uses the same bound for biases.
-
-  Args:
-    fan_in: number of inputs of the layer (not of the bias).
-    gain: factor on the bound; sub-LN multiplies weights *and* biases.
-
-  Returns:
-    An initialiser `(key, shape, dtype) -> array`.
-  """
-  bound = gain / math.sqrt(fan_in)
-
-  def init(key, shape, dtype=jnp.float32):
-    return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-  return init
-
-
-def xavier_uniform(
-  fan_in: int, fan_out: int, gain: float = 1.0
-) -> Callable[..., Array]:
-  """Glorot's uniform initialiser with a gain, as fairseq's attention uses."""
-  bound = gain * math.sqrt(6.0 / (fan_in + fan_out))
-
-  def init(key, shape, dtype=jnp.float32):
-    return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-  return init
-
-
-def sub_ln_gain(depth: int) -> float:
-  """Magneto's decoder gain sqrt(ln(2·depth)) for value, output and MLP."""
-  return math.sqrt(math.log(2 * depth))
 
 
 def quick_gelu(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
@@ -69,43 +30,6 @@ def exact_gelu(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
 def layer_norm(name: str, dtype: jnp.dtype) -> nn.LayerNorm:
   """The layer norm used everywhere: eps 1e-5, float32 statistics."""
   return nn.LayerNorm(epsilon=LAYER_NORM_EPS, dtype=dtype, name=name)
-
-
-def sincos_2d(width: int, num_rows: int, num_columns: int) -> Array:
-  """2-D sinusoids of the cells of a grid, for models trained from scratch.
-
-  A quarter of the channels each: sin and cos of x, sin and cos of y; the
-  wavelengths form a geometric series from two cells to four grids. Grids of
-  different resolution share the same code for the same place of the picture,
-  which is what lets location tokens and patches speak of one space.
-
-  Args:
-    width: channels; divisible by 4.
-    num_rows: cells from top to bottom.
-    num_columns: cells from left to right.
-
-  Returns:
-    float32 [num_rows · num_columns, width], row-major, entries in [-1, 1].
-
-  Raises:
-    ValueError: if `width` is not divisible by 4.
-  """
-  if width % 4:
-    raise ValueError(f"2-D sinusoids need a width divisible by 4; got {width}.")
-  quarter = width // 4
-  # In units of the picture's side; half a grid of 16 down to four sides.
-  wavelengths = jnp.geomspace(4.0, 1.0 / 8.0, quarter)
-  omega = 2 * math.pi / wavelengths
-  y, x = jnp.meshgrid(
-    (jnp.arange(num_rows) + 0.5) / num_rows,
-    (jnp.arange(num_columns) + 0.5) / num_columns,
-    indexing="ij",
-  )
-  angles_x, angles_y = (v.reshape(-1, 1) * omega for v in (x, y))
-  return jnp.concatenate(
-    [jnp.sin(angles_x), jnp.cos(angles_x), jnp.sin(angles_y), jnp.cos(angles_y)],
-    axis=-1,
-  )
 
 
 def attend(
@@ -170,8 +94,8 @@ class Attention(nn.Module):
         "choose num_heads so that it does."
       )
     head_dim = self.width // self.num_heads
-    default = torch_uniform(self.width)
-    gained = torch_uniform(self.width, self.value_gain)
+    default = initializers.torch_uniform(self.width)
+    gained = initializers.torch_uniform(self.width, self.value_gain)
     inits = self.kernel_inits or (default, default, gained, gained)
 
     def project(name, kernel_init, bias_init):
@@ -264,8 +188,8 @@ class Mlp(nn.Module):
   def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
     """Applies the block to every token on its own."""
     width = x.shape[-1]
-    init_up = torch_uniform(width, self.gain)
-    init_down = torch_uniform(self.mlp_dim, self.gain)
+    init_up = initializers.torch_uniform(width, self.gain)
+    init_down = initializers.torch_uniform(self.mlp_dim, self.gain)
     x = nn.Dense(
       self.mlp_dim,
       kernel_init=init_up,

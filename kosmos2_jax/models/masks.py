@@ -19,7 +19,7 @@ def causal_mask(segment_ids: Int[Array, "B T"]) -> Bool[Array, "B 1 T T"]:
 
 
 def cache_mask(
-  cache_index: Int[Array, "B"], num_queries: int, num_slots: int
+  cache_index: Int[Array, " B"], num_queries: int, num_slots: int
 ) -> Bool[Array, "B 1 T S"]:
   """Causal mask over the slots of a key/value cache.
 

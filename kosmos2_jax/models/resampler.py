@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from kosmos2_jax.models import layers
+from kosmos2_jax.models import initializers, layers
 
 
 class PerceiverResampler(nn.Module):
@@ -57,7 +57,7 @@ class PerceiverResampler(nn.Module):
     features = nn.Dense(
       self.width,
       kernel_init=inits["project"],
-      bias_init=layers.torch_uniform(vision_width),
+      bias_init=initializers.torch_uniform(vision_width),
       dtype=self.dtype,
       name="project",
     )(patch_features)
@@ -85,11 +85,16 @@ class PerceiverResampler(nn.Module):
     """Initialisers of the projection, the latents and the attention."""
     width = self.width
     if self.latent_init == "normal":
-      inner = layers.xavier_uniform(width, width, 1 / math.sqrt(2))
+      inner = initializers.xavier_uniform(width, width, 1 / math.sqrt(2))
       return {
-        "project": layers.torch_uniform(vision_width, self.feature_gain),
+        "project": initializers.torch_uniform(vision_width, self.feature_gain),
         "latents": nn.initializers.normal(1.0),
-        "attention": (inner, inner, inner, layers.xavier_uniform(width, width)),
+        "attention": (
+          inner,
+          inner,
+          inner,
+          initializers.xavier_uniform(width, width),
+        ),
       }
     side = math.isqrt(self.num_latents)
     if self.latent_init != "grid":
@@ -114,7 +119,7 @@ class PerceiverResampler(nn.Module):
 
     return {
       "project": constant(jnp.eye(width) * self.feature_gain),
-      "latents": constant(layers.sincos_2d(width, side, side)),
+      "latents": constant(initializers.sincos_2d(width, side, side)),
       "attention": (
         constant(rotation),
         constant(rotation),

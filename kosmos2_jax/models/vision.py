@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from jaxtyping import Array, Float
 
-from kosmos2_jax.models import layers
+from kosmos2_jax.models import initializers, layers
 
 POSITION_INITS = ("normal", "sincos2d")
 STEMS = ("patch", "conv")
@@ -64,7 +64,7 @@ class ConvStem(nn.Module):
       x = nn.Dense(features, dtype=self.dtype, name=f"join_{i}")(x)
       x, block = nn.gelu(x), 2
     kernel = self.param(
-      "neighbours", layers.torch_uniform(9), (3, 3, self.width)
+      "neighbours", initializers.torch_uniform(9), (3, 3, self.width)
     ).astype(self.dtype)
     rows, columns = x.shape[1:3]
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -137,7 +137,7 @@ class VisionEncoder(nn.Module):
         strides=(self.patch_size, self.patch_size),
         padding="VALID",
         use_bias=False,
-        kernel_init=layers.torch_uniform(3 * self.patch_size**2),
+        kernel_init=initializers.torch_uniform(3 * self.patch_size**2),
         dtype=self.dtype,
         name="stem",
       )(x)
@@ -159,9 +159,9 @@ class VisionEncoder(nn.Module):
       unroll=self.unroll,
       num_broadcast=0,
     )
-    x, _ = stack(
-      self.num_heads, self.mlp_dim, dtype=self.dtype, name="layers"
-    )(x, None, True)
+    x, _ = stack(self.num_heads, self.mlp_dim, dtype=self.dtype, name="layers")(
+      x, None, True
+    )
     return layers.layer_norm("post_norm", self.dtype)(x)
 
   def _check(self, shape):
@@ -196,7 +196,7 @@ class VisionEncoder(nn.Module):
 
     def init(key, shape, dtype=jnp.float32):
       del key
-      table = layers.sincos_2d(self.width, side, side)
+      table = initializers.sincos_2d(self.width, side, side)
       return jnp.zeros(shape, dtype).at[1:].set(table)
 
     return init

@@ -109,6 +109,14 @@ def test_one_bin_off_is_found_but_not_exact():
   assert result.metrics["exact_to_the_bin"] == 0.0
 
 
+def test_right_bins_in_a_wrong_sentence_are_not_exact():
+  wrong = CAPTION.replace("above", "under")
+  result = run(answer(PAIRS, wrong))
+  assert result.metrics["exact_match"] == 0.0
+  assert result.metrics["exact_to_the_bin"] == 0.0
+  assert result.metrics["f1"] == 1.0
+
+
 def test_a_true_box_is_found_once():
   result = run(answer([PAIRS[0], PAIRS[0], PAIRS[2]]))
   assert result.counts["pairs_said"] == 3

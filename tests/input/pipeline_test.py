@@ -1,6 +1,8 @@
 """The stream: the same batches whatever the shards, the start, the threads."""
 
 import collections
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -204,7 +206,7 @@ def test_an_image_that_is_no_image_is_named(stream, examples, damage, reason):
   assert str(caught.value).startswith("example 'example-7' of toy: the image")
   # Batches before it have come, in order.
   assert running.describe(running.step).startswith(
-    f"row 0 of step {running.step}: example 'example-7' of toy, record 7 of"
+    f"row 0 of step {running.step}: example 'example-7' of toy, record 7, as"
   )
 
 
@@ -215,6 +217,58 @@ def test_truncated_jpeg_is_named(stream, examples):
   kind = pipeline.Kind("only", source, recipes.plain_caption(), 13)
   with pytest.raises(ValueError, match=r"^example 'example-2' of toy: the im"):
     next(stream([kind]))
+
+
+def test_a_closed_stream_has_ended(stream):
+  running = stream()
+  take(running, 2)
+  running.close()
+  assert list(running) == []
+  running.close()
+  stream().close()
+
+
+def test_a_forgotten_stream_ends_when_another_is_opened(stream):
+  running = stream()
+  take(running, 1)
+  feed = running._feed
+  del running
+  stream()
+  assert list(feed) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["", "raise SystemExit(3)", "1 / 0"])
+def test_a_program_can_end_with_open_streams(ending):
+  program = f"""
+from kosmos2_jax.input import pipeline, recipes
+from kosmos2_jax.input.sources import ListSource
+from kosmos2_jax.text import Tokenizer
+from tests.input.conftest import make_example
+
+source = ListSource([make_example(n) for n in range(13)])
+kinds = [pipeline.Kind("a", source, recipes.grounded_caption(), 64)]
+streams = [
+  pipeline.make_stream(
+    kinds,
+    tokenizer=Tokenizer.small(8),
+    image_size=16,
+    num_latents=3,
+    seq_len=60,
+    num_threads=4,
+    prefetch=6,
+  )
+  for _ in range(3)
+]
+for stream in streams:
+  next(stream)
+{ending}
+"""
+  run = subprocess.run(
+    [sys.executable, "-c", program], capture_output=True, text=True
+  )
+  expected = {"": 0, "raise SystemExit(3)": 3, "1 / 0": 1}[ending]
+  assert run.returncode == expected, run.stderr[-2000:]
 
 
 def test_missing_annotations_are_named(stream, examples):
@@ -238,7 +292,7 @@ def test_wrong_numbers(stream, kinds):
     stream(view="stretch")
   with pytest.raises(ValueError, match="different names, found"):
     stream([kinds[0], kinds[0]])
-  with pytest.raises(ValueError, match="found \\[\\]"):
+  with pytest.raises(ValueError, match=r"found \[\]"):
     stream([])
   nothing = pipeline.Kind("none", ListSource([]), recipes.plain_caption(), 1)
   with pytest.raises(ValueError, match="'none' needs .* 0 examples in list"):

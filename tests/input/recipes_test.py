@@ -261,3 +261,25 @@ def test_ops_name_what_is_missing_and_what_they_would_overwrite(
   example = {**square(examples), "phrases": []}
   with pytest.raises(ValueError, match=r"would overwrite \['phrases'\]"):
     run(recipes.grounded_caption(), example, context)
+
+
+def test_prefix_begins_every_caption_and_moves_its_phrases(examples, context):
+  prefix = "An image of"
+  recipe = recipes.grounded_caption(prefix=prefix)
+  example = square(examples)
+  vocab = context.tokenizer.vocab
+  text = run(recipe, example, context)["text"]
+  # What a model is asked with is what the row begins with, id by id.
+  prompt = context.tokenizer.encode(prompts.grounded_caption())
+  assert text[: len(prompt)] == prompt
+  plain = run(recipes.grounded_caption(), example, context)["text"]
+  after_grounding = plain.index(vocab.grounding_id) + 1
+  assert text[len(prompt) :] == plain[after_grounding:]
+  # A caption that begins so already is not given it twice.
+  begun = {**example, "caption": f"{prefix} {example['caption']}"}
+  shift = len(prefix) + 1
+  begun["noun_chunks"] = [
+    {**item, "start": item["start"] + shift, "end": item["end"] + shift}
+    for item in example["noun_chunks"]
+  ]
+  assert run(recipe, begun, context)["text"] == text

@@ -119,7 +119,7 @@ def test_rows_with_fewer_pictures_ignore_the_rest(tiny):
 
 
 def test_packed_segments_do_not_influence_each_other(tiny):
-  model, variables, tokens, images, image_mask = tiny
+  model, variables, tokens, *_ = tiny
   first, second = tokens[:1, :5], tokens[1:, :7]
   packed = jnp.concatenate([first, second], axis=1)
   segment_ids = jnp.array([[1] * 5 + [2] * 7])

@@ -157,7 +157,9 @@ def test_sub_ln_initialisation_has_the_published_bounds():
   tokens = jnp.zeros((1, 8), jnp.int32)
   images = jnp.zeros((1, 1, 16, 16, 3))
   mask = jnp.zeros((1, 8), bool)
-  params = jax.jit(model.init)(jax.random.key(0), tokens, images, mask)["params"]
+  params = jax.jit(model.init)(jax.random.key(0), tokens, images, mask)[
+    "params"
+  ]
   layer = params["decoder"]["layers"]
   gain = 1.9675367876885788  # sqrt(ln 48), published for 24 layers
   for leaf, fan_in, factor in (

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kosmos2_jax.models import layers
+from kosmos2_jax.models import initializers
 from kosmos2_jax.models.resampler import PerceiverResampler
 
 
@@ -14,7 +14,7 @@ def test_grid_latents_start_as_readers_of_their_own_cell():
   resampler = PerceiverResampler(
     16, width, num_heads=4, feature_gain=16.0, latent_init="grid"
   )
-  codes = layers.sincos_2d(width, side, side)
+  codes = initializers.sincos_2d(width, side, side)
   codes = codes / jnp.linalg.norm(codes, axis=-1, keepdims=True)
   zeros = jnp.zeros((1, side**2, width))
   params = resampler.init(jax.random.key(0), zeros)
@@ -33,14 +33,18 @@ def test_grid_latents_start_as_readers_of_their_own_cell():
 def test_grid_needs_a_square_and_equal_widths():
   features = jnp.zeros((1, 5, 16))
   with pytest.raises(ValueError, match="square num_latents"):
-    PerceiverResampler(15, 16, 2, latent_init="grid").init(jax.random.key(0), features)
+    PerceiverResampler(15, 16, 2, latent_init="grid").init(
+      jax.random.key(0), features
+    )
   with pytest.raises(ValueError, match="features of 16 and width 32"):
-    PerceiverResampler(16, 32, 2, latent_init="grid").init(jax.random.key(0), features)
+    PerceiverResampler(16, 32, 2, latent_init="grid").init(
+      jax.random.key(0), features
+    )
 
 
 def test_location_tokens_and_patches_share_one_code():
-  fine = layers.sincos_2d(64, 16, 16)
-  coarse = layers.sincos_2d(64, 8, 8)
+  fine = initializers.sincos_2d(64, 16, 16)
+  coarse = initializers.sincos_2d(64, 8, 8)
   similarity = np.asarray(fine @ coarse.T).reshape(16, 16, 64)
   # Every fine cell is most like the coarse cell that contains it.
   nearest = similarity.argmax(-1)

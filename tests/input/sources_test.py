@@ -1,0 +1,128 @@
+"""Sources: prepared data sets read back as they were written."""
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+import data
+from data.shapes import shapes_builder
+from kosmos2_jax.input import sources
+from tests.input.conftest import make_example
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+  return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def shapes(data_dir):
+  return data.load_source("shapes", "train", data_dir, config="tiny")
+
+
+@pytest.mark.slow
+def test_reads_what_tfds_reads(shapes, data_dir):
+  theirs = shapes_builder.prepare(data_dir, "tiny").as_data_source("train")
+  assert len(shapes) == len(theirs) == 64
+  indices = [5, 0, 63, 5]
+  for example, i in zip(shapes.__getitems__(indices), indices, strict=True):
+    expected = theirs[i]
+    assert set(example) == set(expected)
+    assert example["id"] == expected["id"].decode()
+    assert example["caption"] == expected["caption"].decode()
+    for key in ("noun_chunks", "ref_exps", "expressions"):
+      items = expected[key]
+      assert len(example[key]) == len(items["box_xyxy"])
+      for row, item in enumerate(example[key]):
+        assert set(item) == set(items)
+        assert item["box_xyxy"] == tuple(items["box_xyxy"][row].tolist())
+        if key == "expressions":
+          assert item["text"] == items["text"][row].decode()
+        else:
+          for field in ("start", "end", "score"):
+            assert item[field] == items[field][row]
+    (decoded,) = sources.eval_examples(sources.ListSource([example]))
+    np.testing.assert_array_equal(decoded["image"], expected["image"])
+
+
+@pytest.mark.slow
+def test_parts_of_a_split(data_dir, shapes):
+  part = data.load_source("shapes", "train[10:13]", data_dir, config="tiny")
+  found = part.__getitems__([0, 1, 2])
+  assert found == shapes.__getitems__([10, 11, 12])
+
+
+@pytest.mark.slow
+def test_grit_photographs(data_dir):
+  photos = data.load_source(
+    "grit", "train", data_dir, shards="data/grit/photos/*.tar"
+  )
+  examples = list(sources.eval_examples(photos))
+  assert len(examples) == len(photos) == 10
+  assert all(e["image"].dtype == np.uint8 for e in examples)
+  assert all(e["noun_chunks"] for e in examples)
+  assert "expressions" not in examples[0]
+
+
+@pytest.mark.slow
+def test_missing_splits_and_data_sets(data_dir, shapes):
+  with pytest.raises(ValueError, match="no split 'trian'; it has .*train"):
+    data.load_source("shapes", "trian", data_dir, config="tiny")
+  with pytest.raises(ValueError, match=r"'train\[:0\]'.* has no examples"):
+    data.load_source("shapes", "train[:0]", data_dir, config="tiny")
+  with pytest.raises(
+    FileNotFoundError,
+    match=r"'shapes' in .*no such folder; .*python -m data\.shapes\.shapes_b",
+  ):
+    data.load_source("shapes", "train", data_dir / "other", prepare=False)
+  assert not (data_dir / "other").exists()
+  with pytest.raises(
+    FileNotFoundError, match=r"'grit' in .*python -m data\.grit\.grit_builder"
+  ):
+    data.load_source(
+      "grit",
+      "train",
+      data_dir / "other",
+      prepare=False,
+      shards="data/grit/photos/00000.tar",
+    )
+
+
+def test_unknown_names_and_options(tmp_path):
+  with pytest.raises(ValueError, match="one of grit, shapes, found 'coco'"):
+    data.load_source("coco", "train", tmp_path)
+  with pytest.raises(ValueError, match=r"'shapes' does not take .*num_trian"):
+    data.load_source("shapes", "train", tmp_path, num_trian=5)
+  with pytest.raises(ValueError, match=r"'grit' does not take .*shard.*README"):
+    data.load_source("grit", "train", tmp_path, shard="x.tar")
+
+
+def test_default_folder(monkeypatch):
+  monkeypatch.setenv("TFDS_DATA_DIR", "/somewhere")
+  assert data.default_data_dir() == "/somewhere"
+  monkeypatch.delenv("TFDS_DATA_DIR")
+  assert data.default_data_dir() == "~/tensorflow_datasets"
+
+
+def test_features_that_are_not_understood():
+  features = tfds.features.FeaturesDict(
+    {"volume": tfds.features.Tensor(shape=(2, 2), dtype=np.float32)}
+  )
+  with pytest.raises(TypeError, match="feature 'volume' is text, an image"):
+    sources._make_parser(features)
+
+
+def test_eval_examples_in_order_and_limited():
+  source = sources.ListSource([make_example(n) for n in range(70)], "toy")
+  for limit, count in ((-1, 70), (0, 0), (66, 66), (200, 70)):
+    found = list(sources.eval_examples(source, limit))
+    assert [e["id"] for e in found] == [f"example-{n}" for n in range(count)]
+  assert found[0]["image"].shape == (16, 16, 3)
+  assert found[0]["caption"] == make_example(0)["caption"]
+
+
+def test_an_image_that_is_no_image_is_named():
+  examples = [make_example(0), {**make_example(1), "image": b"gone"}]
+  source = sources.ListSource(examples, "toy")
+  with pytest.raises(ValueError, match="^example 'example-1' of toy: the ima"):
+    list(sources.eval_examples(source))
