@@ -15,8 +15,9 @@ from pathlib import Path
 
 # Before TensorFlow is loaded: its greetings are no part of the output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
-from absl import flags
+from absl import flags, logging
 from ml_collections import config_flags
 from rich.console import Console
 from rich.progress import Progress
@@ -129,6 +130,7 @@ def evaluate(read: flags.FlagValues) -> None:
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns its status."""
   show = "--traceback" in argv
+  logging.set_verbosity(logging.ERROR)  # orbax warns of reading only a part
   try:
     evaluate(parse_flags(argv))
   except MISTAKES as mistake:

@@ -14,7 +14,7 @@ from kosmos2_jax import visualize
 from kosmos2_jax.evals.results import Results, Sample
 
 FORMAT = 1  # of results.json
-COLUMNS = 4
+MAX_COLUMNS = 6
 
 
 def make_table(results: Results) -> Table:
@@ -92,8 +92,13 @@ def draw_predictions(results: Results, path: str | os.PathLike) -> None:
   Raises:
     ValueError: if no picture was kept.
   """
+  longest = max(
+    (len(result.samples) for result in results.tasks.values()), default=0
+  )
+  # One row for each task if it can be, else rows that make a handy picture.
+  columns = longest if longest <= MAX_COLUMNS else 4
   grids = [
-    visualize.grid([_draw(task, sample) for sample in result.samples], COLUMNS)
+    visualize.grid([_draw(task, sample) for sample in result.samples], columns)
     for task, result in results.tasks.items()
     if result.samples
   ]

@@ -121,16 +121,21 @@ def test_table_has_every_metric_and_count():
   ]
 
 
-def test_predictions_png_is_a_picture_of_every_sample(tmp_path):
+@pytest.mark.parametrize(
+  ("count", "columns", "rows"),
+  # One row of each task; eight are too many for a row, so two of four.
+  [(1, 1, 1 + 1), (5, 5, 1 + 1), (8, 4, 2 + 1)],
+)
+def test_predictions_png_is_a_picture_of_every_sample(
+  tmp_path, count, columns, rows
+):
   path = tmp_path / "new" / "predictions.png"
-  evals.draw_predictions(results(*[sample()] * 5), path)
+  evals.draw_predictions(results(*[sample()] * count), path)
   with Image.open(path) as picture:
     picture.load()
-    # Four columns of at least 256 pixels; two rows of the first task and one
-    # of the second.
-    assert picture.width >= 4 * 256
-    assert picture.height >= 3 * 256
-    assert picture.getcolors(maxcolors=1 << 24) is not None
+    side = 256 + 100  # A sample: the picture, and room for text and margins.
+    assert columns * 256 <= picture.width < columns * side
+    assert rows * 256 <= picture.height < rows * side
     assert len(picture.getcolors(maxcolors=1 << 24)) > 2
 
 
