@@ -129,12 +129,10 @@ def evaluate(read: flags.FlagValues) -> None:
 
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns its status."""
-  show = "--traceback" in argv
-  logging.set_verbosity(logging.ERROR)  # orbax warns of reading only a part
   try:
     evaluate(parse_flags(argv))
   except MISTAKES as mistake:
-    if show:
+    if "--traceback" in argv:
       raise
     print(f"eval.py: {' '.join(str(mistake).split())}", file=sys.stderr)
     return 2
@@ -148,4 +146,5 @@ def _at_most(available: int, wanted: int, limit: int | None) -> int:
 
 
 if __name__ == "__main__":
+  logging.set_verbosity(logging.ERROR)  # orbax warns of reading only a part
   sys.exit(main(sys.argv))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 # Before TensorFlow is loaded: its greetings are no part of the output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import jax
 from absl import flags

@@ -29,7 +29,7 @@ def make_schedule(
 
     t <= w       learning_rate · t / w, so the first update runs with 0
     polynomial   end + (learning_rate - end) · (1 - (t - w) / (n - w)) ^ power
-    cosine       end + (learning_rate - end) · (1 + cos(pi (t - w) / (n - w))) / 2
+    cosine       end + (learning_rate - end) · (1 + cos(pi (t-w) / (n-w))) / 2
     constant     learning_rate
     t >= n       end_learning_rate (not for "constant")
 

@@ -72,7 +72,8 @@ def make_mesh(
   known = math.prod(size for size in sizes if size != -1)
   if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
     raise ValueError(
-      f"mesh sizes are positive, and at most one is -1; found {text} for {AXES}."
+      "mesh sizes are positive, and at most one is -1;"
+      f" found {text} for {AXES}."
     )
   sizes = [len(devices) // known if size == -1 else size for size in sizes]
   if math.prod(sizes) != len(devices):

@@ -50,7 +50,7 @@ def draw_grounding(
 
   Predicted boxes are solid, annotated ones dashed. A phrase has the same
   colour in both, and wherever it stands in a line of plain text; a phrase
-  that stands in none is written beside its box.
+  that stands in none is written into its first box.
 
   Args:
     image: a picture, or uint8 [height, width, 3].
@@ -77,6 +77,8 @@ def draw_grounding(
       for box in phrase.boxes:
         color = colors.get(phrase.text, COLORS[0])
         _draw_box(draw, picture.size, box.xyxy, color, dashed, label)
+        # The others have the same colour.
+        label = ""
   return _with_lines(picture, [_colored(line, colors) for line in lines])
 
 
@@ -160,9 +162,12 @@ def _draw_box(
       draw.rectangle(inner, outline=WHITE, width=1)
   if label:
     font = ImageFont.load_default(size=FONT_SIZE - 2)
-    left, top, right, bottom = draw.textbbox((x1 + 3, y1 + 1), label, font=font)
+    # Inside of the picture, if it is not wider than that.
+    x = max(min(x1 + 3, size[0] - font.getlength(label) - 3), 2)
+    y = min(y1 + 1, size[1] - FONT_SIZE - 2)
+    left, top, right, bottom = draw.textbbox((x, y), label, font=font)
     draw.rectangle([left - 2, top - 1, right + 2, bottom + 1], fill=color)
-    draw.text((x1 + 3, y1 + 1), label, font=font, fill=WHITE)
+    draw.text((x, y), label, font=font, fill=WHITE)
 
 
 def _dashes(

@@ -262,10 +262,9 @@ def test_killed_at_any_moment_the_run_ends_with_the_same_bits(
   assert half_written()
   with _Process(argv, log) as process:
     text = process.finish()
-  # It did go on from a checkpoint; which one depends on how slow saving is.
-  assert any(f"from step {step} to 24" in text for step in range(8, 24, 4)), (
-    text
-  )
+  # It went on from a checkpoint: from which one, the disk's speed decides.
+  assert " to 24 on 1 cpu device" in text
+  assert "from step 0 to 24" not in text
   assert not half_written()
   found, wanted = _states(killed), _states(whole)
   assert int(found.step) == int(wanted.step) == 24

@@ -79,9 +79,9 @@ def run(
     for step in range(start, num_steps + 1):
       last = step == num_steps
       # What was saved before a restart was evaluated before it, too.
-      now = lambda every: step > start and every > 0 and step % every == 0  # noqa: B023, E731
-      evaluating = evaluate is not None and now(eval_every)
-      saving = now(save_every) or last
+      fresh = step > start
+      evaluating = evaluate is not None and fresh and _due(step, eval_every)
+      saving = last or (fresh and _due(step, save_every))
       saving |= evaluating and bool(checkpointer.best_metric)
       if evaluating or saving:
         # Wait for the step in flight: a broken state must not be saved.
@@ -114,6 +114,10 @@ def run(
       log.fetch()
       log.pending = (step, metrics, batch.example_index)
   raise AssertionError("the last round returns")
+
+
+def _due(step: int, every: int) -> bool:
+  return every > 0 and step % every == 0
 
 
 class _Log:

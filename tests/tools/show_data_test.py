@@ -7,7 +7,6 @@ from PIL import Image
 from kosmos2_jax import visualize
 from kosmos2_jax.tools import show_data
 
-
 pytestmark = pytest.mark.filterwarnings(
   r"ignore:the load_module\(\) method:DeprecationWarning"  # ml_collections
 )
