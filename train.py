@@ -4,7 +4,6 @@
 
 Any field of the config can be changed: --config.optimizer.learning_rate=1e-3.
 The workdir then holds all that is needed to use the model (docs/training.md).
-A mistake in the command ends with one sentence and status 2.
 """
 
 import functools
@@ -133,7 +132,7 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-  """Runs the command; returns its status."""
+  """Runs the command; a mistake in it is one sentence and status 2."""
   try:
     read = parse_flags(argv)
     jax.config.update("jax_compilation_cache_dir", read.compilation_cache)

@@ -16,7 +16,7 @@ def get_config(arg: str = "") -> ConfigDict:
   """The run; `arg` may set `batch`, the examples of a step."""
   args = common.parse_arg(arg, batch=32)
   config = common.base("shapes")
-  config.num_steps = 6000
+  config.num_steps = 4000
   config.model.unroll = 8
   # All captions and 98 % of the expression lists fit; longer ones are cut.
   config.data.seq_len = 80
