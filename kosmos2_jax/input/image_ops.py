@@ -23,7 +23,7 @@ def decode(
   With the exact inverse transform, as Pillow: TensorFlow's default is faster
   and less accurate.
   """
-  return tf.io.decode_jpeg(encoded, channels=3)
+  return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
 
 def decode_or_raise(
