@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # Before TensorFlow is loaded: its greetings are no part of the output.
-_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0"}
-os.environ |= _QUIET | os.environ
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import jax

@@ -45,7 +45,7 @@ def make_row(
   length = len(ids) - 1
   return {
     "tokens": ids[:-1],
-    "targets": ids[:-1],
+    "targets": ids[1:],
     "loss_mask": predicted[1:],
     "image_mask": image_mask[:-1],
     "segment_ids": np.ones(length, np.int32),
