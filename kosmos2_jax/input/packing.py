@@ -91,14 +91,15 @@ def fit(
   """
   if len(ids) + 1 <= max_length:
     return [*ids, vocab.eos_id], False
-  opening = (vocab.phrase_id, vocab.object_id)
+  object_id = vocab.object_id
+  opening = (vocab.phrase_id, object_id)
   closing = (vocab.phrase_end_id, vocab.object_end_id)
   depth, border = 0, 0
   # A last id of no tag, so that the end of the text is a border as well.
   for i, token_id in enumerate([*ids, vocab.eos_id][: max_length + 1]):
     # Between `</phrase>` and its `<object>` nothing is open, and yet the
     # phrase would lose its boxes there.
-    if depth == 0 and token_id != vocab.object_id:
+    if depth == 0 and token_id != object_id:
       border = i
     depth += (token_id in opening) - (token_id in closing)
   return list(ids[:border]), True

@@ -260,11 +260,13 @@ def _tagged(
 
 def _in_objects(ids: Sequence[int], vocab: Any) -> list[bool]:
   """True from each `<object>` to its `</object>`, both included."""
+  # Looked up once: the ids of a vocabulary are computed at every access.
+  object_id, object_end_id = vocab.object_id, vocab.object_end_id
   mask, inside = [], False
   for token_id in ids:
-    inside = inside or token_id == vocab.object_id
+    inside = inside or token_id == object_id
     mask.append(inside)
-    inside = inside and token_id != vocab.object_end_id
+    inside = inside and token_id != object_end_id
   return mask
 
 
