@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # For example --config.num_steps=100.
 ARGS ?=
+# Processes that run tests side by side.
+WORKERS ?= 2
 
 # The first Python that the tested set exists for.
 CHECK_PYTHON := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -43,10 +45,10 @@ train: $(STAMP)
 	$(BIN)/python train.py --config=configs/shapes.py --workdir=runs/shapes $(ARGS)
 
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: lint
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --no-cache --check --diff .
