@@ -106,7 +106,8 @@ def test_resuming_with_other_shards_threads_and_buffers(stream, expected):
     assert batch_lib.batch_hash(join(parts)) == wanted
 
 
-def test_the_seed_matters(stream, expected):
+def test_the_seed_and_the_step_matter(stream, expected):
+  assert len(set(expected)) == 8
   hashes = [batch_lib.batch_hash(batch) for batch in take(stream(seed=2), 8)]
   assert not set(hashes) & set(expected)
 
