@@ -22,7 +22,7 @@ from ml_collections import config_flags
 from rich.console import Console
 from rich.progress import Progress
 
-from data import load_source
+from data import loader
 from kosmos2_jax import evals
 from kosmos2_jax.input.sources import eval_examples
 from kosmos2_jax.predictor import Predictor
@@ -89,14 +89,9 @@ def evaluate(read: flags.FlagValues) -> None:
     raise ValueError("the config has no evaluations; add some to evals.tasks")
   batch_size = config.evals.batch_size
   predictor = Predictor.from_pretrained(read.checkpoint, batch_size=batch_size)
+  load = loader(config.data)
   sources = {
-    name: load_source(
-      task.dataset,
-      task.split,
-      config.data.data_dir,
-      **config.data.builders.get(task.dataset, {}),
-    )
-    for name, task in tasks.items()
+    name: load(task.dataset, task.split) for name, task in tasks.items()
   }
   output.mkdir(parents=True, exist_ok=True)
   sizes = {

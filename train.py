@@ -20,7 +20,7 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from data import load_source
+from data import loader
 from kosmos2_jax import evals, optim, sharding
 from kosmos2_jax.input import pipeline
 from kosmos2_jax.input.sources import eval_examples
@@ -63,20 +63,13 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
   data, num_steps = config.data, config.num_steps
   sizes = config.model.to_dict()
   dtype, remat, unroll = (sizes.pop(k) for k in ("dtype", "remat", "unroll"))
-  if data.tokenizer == "small":
-    tokenizer = Tokenizer.small(sizes["num_bins"])
-  else:
-    tokenizer = Tokenizer.from_file(data.tokenizer, sizes["num_bins"])
+  tokenizer = Tokenizer.load(data.tokenizer, sizes["num_bins"])
   sizes["vocab_size"] = sizes["vocab_size"] or tokenizer.vocab.size
   model = presets.build(sizes, dtype=dtype, remat=remat, unroll=unroll)
   mesh = sharding.make_mesh(config.mesh.to_dict())
   optimizer = optim.make_optimizer(num_steps=num_steps, **config.optimizer)
   abstract = state.abstract_state(model, optimizer.tx, mesh)
-
-  def load(dataset, split):
-    options = data.builders.get(dataset, {})
-    return load_source(dataset, split, data.data_dir, **options)
-
+  load = loader(data)
   kinds = pipeline.make_kinds([kind.to_dict() for kind in data.kinds], load)
   rows = sum(kind.per_step for kind in kinds)
   sharding.check_batch_size(mesh, rows, config.num_microbatches)

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 # TensorFlow is loaded by the functions that need it: the scenes of `shapes`
 # are drawn without it, in many processes.
 if TYPE_CHECKING:
+  from collections.abc import Callable
+
   import tensorflow_datasets as tfds
+  from ml_collections import ConfigDict
 
   from kosmos2_jax.input.sources import TfdsSource
 
@@ -60,6 +63,20 @@ def load_source(
   from kosmos2_jax.input.sources import TfdsSource
 
   return TfdsSource(builder, split)
+
+
+def loader(section: "ConfigDict") -> "Callable[[str, str], TfdsSource]":
+  """`load_source` by (name, split), with what a config's `data` section says.
+
+  Args:
+    section: its `data_dir`, and `builders`: the options of each data set.
+  """
+
+  def load(name: str, split: str) -> "TfdsSource":
+    options = section.builders.get(name, {})
+    return load_source(name, split, section.data_dir, **options)
+
+  return load
 
 
 def default_data_dir() -> str:

@@ -1,4 +1,7 @@
-"""The published optimisation: AdamW, linear warm-up, decay, global clipping."""
+"""Optimisers: the published AdamW, and Muon for training from scratch.
+
+Both with linear warm-up, decay of the learning rate and global clipping.
+"""
 
 import math
 from typing import Any, NamedTuple
@@ -6,9 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 from jaxtyping import PyTree
 
 SCHEDULES = ("polynomial", "cosine", "constant")
+ALGORITHMS = ("adamw", "muon")
 DECAY_MASKS = ("all", "matrices")
 # Last names of parameters that "matrices" does not decay.
 VECTORS = ("bias", "scale", "class_token")
@@ -109,6 +114,70 @@ def _bias(decay, count):
   return -jnp.expm1(count.astype(jnp.float32) * math.log(decay))
 
 
+# Root mean square of an entry of Muon's updates: about that of Adam's, so one
+# learning rate serves both (https://arxiv.org/abs/2502.16982, section 2.2).
+MUON_RMS = 0.2
+
+
+def scale_by_muon(
+  b1: float, b2: float, eps: float
+) -> optax.GradientTransformation:
+  """Muon for the matrices, `scale_by_adam` for everything else.
+
+  The momentum of a matrix is replaced by its nearest orthogonal matrix, times
+  0.2 · sqrt(max(inputs, outputs)): all directions of a matrix learn equally
+  fast (https://kellerjordan.github.io/posts/muon). Matrices are the kernels;
+  embeddings, latents, positions, norms and biases are Adam's.
+
+  Args:
+    b1: of Adam; Muon's momentum has 0.95.
+    b2: of Adam.
+    eps: of Adam.
+  """
+
+  def is_matrix(params):
+    return jax.tree_util.tree_map_with_path(
+      lambda path, _: "muon" if path[-1].key == "kernel" else "adam", params
+    )
+
+  def resize(updates):
+    def one(update, axes):
+      sides = [math.prod(update.shape[axis] for axis in side) for side in axes]
+      return MUON_RMS * math.sqrt(max(sides)) * update
+
+    return jax.tree.map(one, updates, kernel_axes(updates))
+
+  matrices = optax.chain(
+    optax.contrib.scale_by_muon(weight_dimension_numbers=kernel_axes),
+    optax.stateless(lambda updates, params: resize(updates)),
+  )
+  return optax.partition(
+    {"muon": matrices, "adam": scale_by_adam(b1, b2, eps)}, is_matrix
+  )
+
+
+def kernel_axes(kernels: PyTree) -> PyTree:
+  """Which axes of each kernel are inputs, and which outputs.
+
+  Queries, keys and values are [… D N H], the stem's kernels [… E] and all
+  others [… in out]; axes before those are of scanned layers.
+
+  Returns:
+    A tree of `optax.contrib.MuonDimensionNumbers`.
+  """
+
+  def axes(key_path, kernel):
+    if any(part.key == "stem" for part in key_path):
+      first, last = range(kernel.ndim - 1), [kernel.ndim - 1]
+    elif key_path[-2].key in ("query", "key", "value"):
+      first, last = [kernel.ndim - 3], [kernel.ndim - 2, kernel.ndim - 1]
+    else:
+      first, last = [kernel.ndim - 2], [kernel.ndim - 1]
+    return optax.contrib.MuonDimensionNumbers(tuple(first), tuple(last))
+
+  return jax.tree_util.tree_map_with_path(axes, kernels)
+
+
 def decay_tree(params: PyTree, which: str) -> PyTree:
   """True for every parameter that weight decay acts on.
 
@@ -132,9 +201,10 @@ def decay_tree(params: PyTree, which: str) -> PyTree:
   return jax.tree_util.tree_map_with_path(decays, params)
 
 
-def adamw(
+def make_transformation(
   schedule: optax.Schedule,
   *,
+  algorithm: str = "adamw",
   b1: float = 0.9,
   b2: float = 0.98,
   eps: float = 1e-6,
@@ -142,10 +212,12 @@ def adamw(
   decay_mask: str = "all",
   clip_norm: float = 2.0,
 ) -> optax.GradientTransformation:
-  """AdamW: p <- p - lr · (adam + weight_decay · p).
+  """The update p <- p - lr · (scaled + weight_decay · p).
 
   Args:
     schedule: see `make_schedule`.
+    algorithm: what scales the clipped gradient: "adamw" (as published), see
+      `scale_by_adam`, or "muon", see `scale_by_muon`.
     b1: decay of the mean of gradients.
     b2: decay of the mean of their squares.
     eps: see `scale_by_adam`.
@@ -155,13 +227,18 @@ def adamw(
       by the number of targets; 0 for none.
 
   Raises:
-    ValueError: for an unknown decay mask.
+    ValueError: for an unknown algorithm or decay mask.
   """
+  if algorithm not in ALGORITHMS:
+    raise ValueError(
+      f"optimizer.algorithm is one of {ALGORITHMS}; found {algorithm!r}."
+    )
+  scale = scale_by_adam if algorithm == "adamw" else scale_by_muon
   decay_tree({}, decay_mask)  # a wrong name is told now, not at the first step
   clip = optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity()
   return optax.chain(
     clip,
-    scale_by_adam(b1, b2, eps),
+    scale(b1, b2, eps),
     optax.add_decayed_weights(
       weight_decay, mask=lambda params: decay_tree(params, decay_mask)
     ),
@@ -191,7 +268,7 @@ def make_optimizer(
   end_learning_rate: float = 0.0,
   **options: Any,
 ) -> Optimizer:
-  """`adamw` with the keyword arguments left over, on a `make_schedule`."""
+  """`make_transformation` with what is left over, on a `make_schedule`."""
   rate = make_schedule(
     num_steps=num_steps,
     learning_rate=learning_rate,
@@ -200,4 +277,4 @@ def make_optimizer(
     power=power,
     end_learning_rate=end_learning_rate,
   )
-  return Optimizer(adamw(rate, **options), rate)
+  return Optimizer(make_transformation(rate, **options), rate)

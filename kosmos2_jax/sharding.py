@@ -167,12 +167,18 @@ def opt_state_shardings(
   params_shardings: PyTree,
 ) -> PyTree:
   """Moments lie where their parameters lie; counters are on every device."""
+
+  def is_masked(leaf):
+    # Stands for a parameter that another part of the optimizer updates.
+    return isinstance(leaf, optax.MaskedNode)
+
   return optax.tree.map_params(
     tx,
-    lambda _, sharding: sharding,
+    lambda leaf, sharding: leaf if is_masked(leaf) else sharding,
     abstract_opt_state,
     params_shardings,
     transform_non_params=lambda _: replicated(mesh),
+    is_leaf=is_masked,
   )
 
 

@@ -72,7 +72,7 @@ def _paths(tree):
 @pytest.fixture(scope="module")
 def tiny():
   model = presets.build(presets.preset("tiny"))
-  return model, optim.adamw(lambda _: 1e-3, decay_mask="matrices")
+  return model, optim.make_transformation(lambda _: 1e-3, decay_mask="matrices")
 
 
 @pytest.mark.parametrize("shape", MESHES)
@@ -95,6 +95,26 @@ def test_every_parameter_and_moment_is_where_it_should_be(tiny, shape):
   kernel = state.params["decoder"]["layers"]["mlp"]["up"]["kernel"]
   local = kernel.addressable_shards[0].data.shape
   assert local == (2, 16 // shape[1], 32 // shape[2])
+
+
+@pytest.mark.parametrize("shape", MESHES)
+def test_moments_of_muon_are_where_their_parameters_are(tiny, shape):
+  model, _ = tiny
+  tx = optim.make_transformation(lambda _: 1e-3, algorithm="muon")
+  mesh = sharding.make_mesh(shape)
+  state = state_lib.init_state(
+    model, tx, state_lib.abstract_state(model, tx, mesh), seed=0
+  )
+  seen = set()
+  for path, leaf in _paths(state.opt_state).items():
+    name = next((name for name in PLACES if path.endswith("/" + name)), None)
+    if name is None:
+      assert leaf.sharding.is_fully_replicated, path
+      continue
+    seen.add(name)
+    wanted = jax.NamedSharding(mesh, P(*PLACES[name]))
+    assert leaf.sharding.is_equivalent_to(wanted, leaf.ndim), path
+  assert seen == set(PLACES)
 
 
 def test_initial_numbers_do_not_depend_on_the_mesh(tiny):

@@ -32,10 +32,17 @@ def box_to_bins(box_xyxy: BoxLike, num_bins: int) -> tuple[int, int]:
     ValueError: for a coordinate that is not a number, or a box that lies
       outside the picture so far that its corner has no cell.
   """
-  upper_left, lower_right = boxes_to_bins(
-    np.asarray(box_xyxy, np.float64), num_bins
-  ).tolist()
-  return upper_left, lower_right
+  # Python's floats: the same arithmetic as the arrays of `boxes_to_bins`, and
+  # for a single box ten times as fast.
+  x1, y1, x2, y2 = map(float, box_xyxy)
+  cell = 1.0 / num_bins
+  corners = max(x1, 0.0), max(y1, 0.0), min(x2, _LAST), min(y2, _LAST)
+  cells = [corner / cell for corner in corners]
+  # Written so that a NaN is caught, too.
+  if not all(0 <= value < num_bins for value in cells):
+    raise ValueError(_outside([x1, y1, x2, y2], num_bins))
+  left, top, right, bottom = map(int, cells)
+  return left + num_bins * top, right + num_bins * bottom
 
 
 def bins_to_box(
@@ -72,10 +79,7 @@ def boxes_to_bins(
   outside = ~((columns_rows >= 0) & (columns_rows < num_bins)).all(-1)
   if outside.any():
     first = boxes[outside][0].tolist()
-    raise ValueError(
-      f"Box {first} has no cell in the grid of {num_bins} x {num_bins};"
-      " expected x1, y1, x2, y2 normalised to 0..1 that overlap the picture."
-    )
+    raise ValueError(_outside(first, num_bins))
   cells = columns_rows.astype(np.int64)
   return cells[..., 0::2] + num_bins * cells[..., 1::2]
 
@@ -102,3 +106,10 @@ def bins_to_boxes(
   centres = cells * cell + cell / 2
   edges = (cells + np.array([0, 0, 1, 1])) * cell
   return np.where(thin[..., None], edges, centres)
+
+
+def _outside(box: list[float], num_bins: int) -> str:
+  return (
+    f"Box {box} has no cell in the grid of {num_bins} x {num_bins};"
+    " expected x1, y1, x2, y2 normalised to 0..1 that overlap the picture."
+  )

@@ -82,8 +82,8 @@ def build(
   tagged = [vocab.grounding_id] if grounding else []
   for event in spans.nest(labelled, len(ids)):
     match event:
-      case spans.Advance(place):
-        tagged.append(ids[place])
+      case spans.Advance(start, end):
+        tagged += ids[start:end]
       case spans.Open(blank):
         tagged.append(vocab.phrase_id)
         if blank:

@@ -46,9 +46,10 @@ class Close:
 
 @dataclasses.dataclass(frozen=True)
 class Advance:
-  """The event that the item of a place (a token) is written."""
+  """The event that the items (tokens) of some places are written."""
 
-  place: int
+  start: int
+  end: int
 
 
 @dataclasses.dataclass(eq=False)
@@ -106,7 +107,14 @@ def nest(
     num_places: items of the text.
   """
   stack: list[LabelledSpan] = []
-  for place in range(num_places + 1):
+  starts: dict[int, list[LabelledSpan]] = {}
+  for span in sorted(spans, key=lambda span: -span.end):
+    starts.setdefault(span.start, []).append(span)
+  done = 0
+  for place in sorted(starts.keys() | {span.end for span in spans}):
+    if done < place:
+      yield Advance(done, place)
+      done = place
     ending = [i for i, span in enumerate(stack) if span.end == place]
     cut = ending[0] if ending else len(stack)
     closed, stack = stack[cut:], stack[:cut]
@@ -115,9 +123,7 @@ def nest(
     # Continuations in the old order, so the order of any two open spans never
     # changes: earlier start outside, then longer outside.
     opening = [(i, span) for i, span in enumerate(closed) if span.end > place]
-    starting = [span for span in spans if span.start == place]
-    starting.sort(key=lambda span: -span.end)
-    opening += [(None, span) for span in starting]
+    opening += [(None, span) for span in starts.get(place, ())]
     labels = [span.label for span in closed]
     following = 1
     for source, span in opening:
@@ -127,8 +133,8 @@ def nest(
       following = following if match is None else match + 1
       yield Open()
       stack.append(span)
-    if place < num_places:
-      yield Advance(place)
+  if done < num_places:
+    yield Advance(done, num_places)
 
 
 def join(borders: Iterable[Border]) -> list[Fragment]:

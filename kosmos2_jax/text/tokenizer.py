@@ -98,6 +98,17 @@ class Tokenizer:
     model = importlib.resources.files("kosmos2_jax.text") / SMALL_MODEL_FILE
     return cls(model.read_bytes(), num_bins)
 
+  @classmethod
+  def load(cls, name: str, num_bins: int) -> "Tokenizer":
+    """Returns the `small` tokenizer by that name, else that of a file.
+
+    Raises:
+      FileNotFoundError, ValueError: see `from_file`.
+    """
+    if name == "small":
+      return cls.small(num_bins)
+    return cls.from_file(name, num_bins)
+
   @property
   def vocab(self) -> vocab_lib.Vocab:
     """The layout of the ids."""

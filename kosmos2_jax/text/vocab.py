@@ -92,7 +92,7 @@ class Vocab:
   def first_piece_id(self) -> int:
     return len(DICTIONARY_SPECIALS)
 
-  @property
+  @functools.cached_property
   def mask_id(self) -> int:
     """`<mask>`, the first id after the text pieces."""
     return self.first_piece_id + self.num_pieces
@@ -144,15 +144,15 @@ class Vocab:
     """Asks for, and announces, text with boxes."""
     return self.mask_id + 11
 
-  @property
+  @functools.cached_property
   def first_location_id(self) -> int:
     return self.mask_id + len(AFTER_PIECES)
 
-  @property
+  @functools.cached_property
   def num_locations(self) -> int:
     return self.num_bins**2
 
-  @property
+  @functools.cached_property
   def size(self) -> int:
     """Number of ids, before any padding of the embedding's rows."""
     return self.first_location_id + self.num_locations

@@ -23,7 +23,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from PIL import Image
 
-from data import load_source
+from data import loader
 from kosmos2_jax import visualize
 from kosmos2_jax.batch import Batch
 from kosmos2_jax.input import image_ops, pipeline
@@ -77,16 +77,10 @@ def _text(token: int, tokenizer: Tokenizer) -> str:
 def draw(config: ConfigDict, step: int, num_rows: int) -> Image.Image:
   """The first rows of the batch of a step of the config's stream."""
   data, model = config.data, config.model
-  if data.tokenizer == "small":
-    tokenizer = Tokenizer.small(model.num_bins)
-  else:
-    tokenizer = Tokenizer.from_file(data.tokenizer, model.num_bins)
-
-  def load(dataset, split):
-    options = data.builders.get(dataset, {})
-    return load_source(dataset, split, data.data_dir, **options)
-
-  kinds = pipeline.make_kinds([kind.to_dict() for kind in data.kinds], load)
+  tokenizer = Tokenizer.load(data.tokenizer, model.num_bins)
+  kinds = pipeline.make_kinds(
+    [kind.to_dict() for kind in data.kinds], loader(data)
+  )
   stream = pipeline.make_stream(
     kinds,
     tokenizer=tokenizer,

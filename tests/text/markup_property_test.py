@@ -107,12 +107,14 @@ def test_any_spans_grow_to_tokens_and_keep_every_box(small_tokenizer, cuts):
 
 def fragments_of(events):
   """What a reader of the events sees: the borders between places."""
-  borders, stack, place = [spans.Border()], [], 0
+  borders, stack, place, borders_at = [spans.Border()], [], 0, 0
   for event in events:
     match event:
-      case spans.Advance(place):
-        place += 1
-        borders.append(spans.Border())
+      case spans.Advance(start, place):
+        # Items follow each other without a gap, and none is empty.
+        assert borders_at == start < place
+        borders_at = place
+        borders += [spans.Border() for _ in range(start, place)]
       case spans.Open(blank=True):
         borders[-1].opened.append(None)
       case spans.Open():

@@ -129,7 +129,7 @@ def _abstract(change=lambda sizes: None, **options):
   sizes = presets.preset("tiny")
   change(sizes)
   model = presets.build(sizes)
-  tx = optim.adamw(lambda _: 1.0, **options)
+  tx = optim.make_transformation(lambda _: 1.0, **options)
   mesh = sharding.make_mesh((1, 1, 1), jax.devices()[:1])
   return model, state_lib.abstract_state(model, tx, mesh)
 

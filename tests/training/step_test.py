@@ -66,6 +66,23 @@ def test_equals_the_single_device_step(
   )
 
 
+def test_muon_on_eight_devices_equals_muon_on_one():
+  """Its orthogonal matrices are made of shards that lie on many devices."""
+  batches = [tiny_run.make_batch(0)] * 2
+  single = tiny_run.build(algorithm="muon")
+  wanted, wanted_metrics = _train(single, batches)
+  spread = tiny_run.build((2, 2, 2), algorithm="muon", initial=single.initial)
+  found, metrics = _train(spread, batches)
+  jax.tree.map(
+    lambda one, other: np.testing.assert_allclose(
+      one, other, rtol=0, atol=ATOL
+    ),
+    jax.device_get(found.params),
+    jax.device_get(wanted.params),
+  )
+  np.testing.assert_allclose(metrics["loss"], wanted_metrics["loss"], rtol=1e-5)
+
+
 def test_the_microbatches_differ_in_their_number_of_targets():
   """Else a mean of means would pass for the mean."""
   counts = tiny_run.make_batch(0)["loss_mask"].sum(axis=1)

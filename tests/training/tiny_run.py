@@ -41,7 +41,12 @@ class TinyRun:
 
 
 def build(
-  mesh_shape=(1, 1, 1), *, sizes=None, num_microbatches=1, initial=None
+  mesh_shape=(1, 1, 1),
+  *,
+  sizes=None,
+  num_microbatches=1,
+  initial=None,
+  algorithm="adamw",
 ):
   """A run on the first devices there are; `initial` saves its compilation."""
   model = presets.build(sizes or presets.preset("tiny"))
@@ -50,6 +55,7 @@ def build(
     learning_rate=1e-2,
     warmup_steps=1,
     decay_mask="matrices",
+    algorithm=algorithm,
   )
   devices = jax.devices()[: int(np.prod(mesh_shape))]
   mesh = sharding.make_mesh(mesh_shape, devices)
