@@ -89,7 +89,7 @@ def evaluate(read: flags.FlagValues) -> None:
     raise ValueError("the config has no evaluations; add some to evals.tasks")
   batch_size = config.evals.batch_size
   predictor = Predictor.from_pretrained(read.checkpoint, batch_size=batch_size)
-  load = loader(config.data)
+  load = loader(config.data.data_dir, config.data.builders)
   sources = {
     name: load(task.dataset, task.split) for name, task in tasks.items()
   }

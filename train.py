@@ -69,7 +69,7 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
   mesh = sharding.make_mesh(config.mesh.to_dict())
   optimizer = optim.make_optimizer(num_steps=num_steps, **config.optimizer)
   abstract = state.abstract_state(model, optimizer.tx, mesh)
-  load = loader(data)
+  load = loader(data.data_dir, data.builders)
   kinds = pipeline.make_kinds([kind.to_dict() for kind in data.kinds], load)
   rows = sum(kind.per_step for kind in kinds)
   sharding.check_batch_size(mesh, rows, config.num_microbatches)

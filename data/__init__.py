@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 # TensorFlow is loaded by the functions that need it: the scenes of `shapes`
 # are drawn without it, in many processes.
 if TYPE_CHECKING:
-  from collections.abc import Callable
+  from collections.abc import Callable, Mapping
 
   import tensorflow_datasets as tfds
-  from ml_collections import ConfigDict
 
   from kosmos2_jax.input.sources import TfdsSource
 
@@ -65,16 +64,18 @@ def load_source(
   return TfdsSource(builder, split)
 
 
-def loader(section: "ConfigDict") -> "Callable[[str, str], TfdsSource]":
-  """`load_source` by (name, split), with what a config's `data` section says.
+def loader(
+  data_dir: str | os.PathLike, builders: "Mapping[str, Mapping[str, Any]]"
+) -> "Callable[[str, str], TfdsSource]":
+  """`load_source` by (name, split), for all data sets of a run.
 
   Args:
-    section: its `data_dir`, and `builders`: the options of each data set.
+    data_dir: see `load_source`.
+    builders: the options of each data set that has any.
   """
 
   def load(name: str, split: str) -> "TfdsSource":
-    options = section.builders.get(name, {})
-    return load_source(name, split, section.data_dir, **options)
+    return load_source(name, split, data_dir, **builders.get(name, {}))
 
   return load
 

@@ -9,7 +9,6 @@ frozen dataclasses come out, never an array of a device. Neither TensorFlow
 nor torch is imported.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,16 +16,15 @@ from typing import Any
 
 import jax
 
+from kosmos2_jax.convert import loading
 from kosmos2_jax.generation import decode, prompting
 from kosmos2_jax.generation.answers import Generation, leading_boxes
 from kosmos2_jax.generation.prompting import ImageLike
-from kosmos2_jax.models import presets
 from kosmos2_jax.models.kosmos2 import Kosmos2
 from kosmos2_jax.text import markup
 from kosmos2_jax.text import prompts as prompt_texts
 from kosmos2_jax.text.grounded import Box, GroundedText
 from kosmos2_jax.text.tokenizer import Tokenizer
-from kosmos2_jax.training import checkpoint
 
 # The published models were trained on rows of this many tokens. Positions are
 # sinusoids, so this is where training ended, not where the arithmetic does.
@@ -79,41 +77,37 @@ class Predictor:
 
   @classmethod
   def from_pretrained(
-    cls, path: str | os.PathLike, *, batch_size: int = 16
+    cls,
+    path: str | os.PathLike,
+    *,
+    dtype: str | None = None,
+    batch_size: int = 16,
   ) -> "Predictor":
-    """Reads the newest checkpoint of a workdir that `train.py` wrote.
+    """Reads a checkpoint.
 
     Args:
-      path: the workdir.
+      path: a workdir that `train.py` wrote (its newest checkpoint), a folder
+        that `tools.convert` wrote, a Hugging Face folder of Kosmos-2, or the
+        original's `kosmos-2.pt` with its tokenizer beside it.
+      dtype: compute type, "float32" or "bfloat16"; by default a workdir's own,
+        else float32.
       batch_size: see the class.
 
     Raises:
-      FileNotFoundError: if the folder or a part of it is missing.
-      ValueError: if the weights are not those of the described model.
+      FileNotFoundError: if there is nothing, or a part of it is missing.
+      ModuleNotFoundError: for a `.pt` file where torch is not installed.
+      ValueError: if it is no such checkpoint, or the weights are not those of
+        the model it describes.
     """
-    folder = Path(path)
-    if not folder.is_dir():
-      raise FileNotFoundError(
-        f"there is no folder {str(path)!r}; give a workdir that train.py wrote."
-      )
-    for name in ("model.json", "sentencepiece.bpe.model", "checkpoints"):
-      if not (folder / name).exists():
-        raise FileNotFoundError(
-          f"{str(path)!r} is not a workdir of train.py: it has no {name!r}."
-        )
-    description = json.loads((folder / "model.json").read_text())
-    if not {"sizes", "dtype"} <= set(description):
-      raise ValueError(
-        f"{str(folder / 'model.json')!r} should say 'sizes' and 'dtype' of the"
-        f" model; it has {sorted(description)}."
-      )
-    sizes = description["sizes"]
-    model = presets.build(sizes, dtype=description["dtype"])
-    tokenizer = Tokenizer.from_file(
-      folder / "sentencepiece.bpe.model", num_bins=sizes["num_bins"]
+    loaded = loading.load(Path(path), dtype)
+    params = loading.to_device(loaded.params)
+    return cls(
+      loaded.model,
+      params,
+      loaded.tokenizer,
+      step=loaded.step,
+      batch_size=batch_size,
     )
-    params, step = checkpoint.restore_params(folder, model)
-    return cls(model, params, tokenizer, step=step, batch_size=batch_size)
 
   def generate(
     self,

@@ -40,7 +40,7 @@ class Rows(NamedTuple):
 
 
 def read_image(image: ImageLike) -> Image.Image:
-  """Returns an RGB picture.
+  """Returns an RGB picture; what is transparent becomes white.
 
   Raises:
     FileNotFoundError: for a path that does not exist.
@@ -49,7 +49,7 @@ def read_image(image: ImageLike) -> Image.Image:
     TypeError: for anything that is not a picture, an array or a path.
   """
   if isinstance(image, Image.Image):
-    return image.convert("RGB")
+    return _to_rgb(image)
   if isinstance(image, np.ndarray):
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
       raise ValueError(
@@ -63,7 +63,7 @@ def read_image(image: ImageLike) -> Image.Image:
       raise FileNotFoundError(f"there is no image file {name!r}.")
     try:
       with Image.open(name) as opened:
-        return opened.convert("RGB")
+        return _to_rgb(opened)
     except (OSError, SyntaxError) as error:  # Pillow raises either
       raise ValueError(
         f"the file {name!r} is not a readable image; give a JPEG, a PNG or"
@@ -73,6 +73,15 @@ def read_image(image: ImageLike) -> Image.Image:
     "an image must be a PIL image, a uint8 array or a path; got"
     f" {type(image).__name__}."
   )
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+  has_alpha = "A" in picture.getbands() or "transparency" in picture.info
+  if not has_alpha:
+    return picture.convert("RGB")
+  # Dropping alpha would show whatever colour lies under the transparency.
+  white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+  return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
 
 
 def prepare_image(

@@ -79,7 +79,8 @@ def draw(config: ConfigDict, step: int, num_rows: int) -> Image.Image:
   data, model = config.data, config.model
   tokenizer = Tokenizer.load(data.tokenizer, model.num_bins)
   kinds = pipeline.make_kinds(
-    [kind.to_dict() for kind in data.kinds], loader(data)
+    [kind.to_dict() for kind in data.kinds],
+    loader(data.data_dir, data.builders),
   )
   stream = pipeline.make_stream(
     kinds,

@@ -147,6 +147,11 @@ class Checkpointer:
     step = _find(self._folder, self._manager, step)
     saved = self._manager.item_metadata(step)
     place = self._folder / str(step)
+    if "opt_state" not in saved:
+      raise ValueError(
+        f"the checkpoint {place} holds parameters and no optimizer state, so"
+        " no run can go on from it; start in another --workdir."
+      )
     _check(place, saved.params, abstract.params, "parameter", "model")
     _check(place, saved.opt_state, abstract.opt_state, "moment", "optimizer")
     restored = self._manager.restore(
@@ -211,6 +216,28 @@ def restore_params(
       args=ocp.args.Composite(params=ocp.args.StandardRestore(abstract)),
     )
   return restored.params, step
+
+
+def save_params(
+  workdir: str | os.PathLike, params: PyTree, step: int = 0
+) -> None:
+  """Writes a checkpoint that holds parameters and nothing else.
+
+  Args:
+    workdir: made if it does not exist.
+    params: nested arrays.
+    step: the training step they are of.
+  """
+  folder = Path(workdir).absolute() / FOLDER
+  options = ocp.CheckpointManagerOptions(
+    save_root_metadata=False, enable_async_checkpointing=False
+  )
+  with ocp.CheckpointManager(
+    folder, item_handlers=_handlers("params"), options=options
+  ) as manager:
+    manager.save(
+      step, args=ocp.args.Composite(params=ocp.args.StandardSave(params))
+    )
 
 
 def _find(folder, manager, step):

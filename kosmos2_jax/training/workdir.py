@@ -23,7 +23,7 @@ PICTURES_FILE = "predictions.png"
 
 def describe_run(
   workdir: str | os.PathLike,
-  config_json: str,
+  config_json: str | None,
   sizes: Mapping[str, Any],
   dtype: str,
   tokenizer_model: bytes,
@@ -32,7 +32,7 @@ def describe_run(
 
   Args:
     workdir: made if it does not exist.
-    config_json: the whole config, as JSON.
+    config_json: the whole config, as JSON; None where no run was.
     sizes: of the model, see `models.presets`.
     dtype: compute type of the model.
     tokenizer_model: the bytes of a SentencePiece model.
@@ -61,11 +61,14 @@ def describe_run(
     raise ValueError(
       f"{str(tokenizer_file)!r} is not the tokenizer of this config: {advice}"
     )
-  config = json.loads(config_json)
-  changes = _changes(_read(folder / CONFIG_FILE), config)
+  changes = []
+  if config_json is not None:
+    config = json.loads(config_json)
+    changes = _changes(_read(folder / CONFIG_FILE), config)
   _write(tokenizer_file, tokenizer_model)
   _write(folder / MODEL_FILE, _json(model))
-  _write(folder / CONFIG_FILE, _json(config))
+  if config_json is not None:
+    _write(folder / CONFIG_FILE, _json(config))
   return changes
 
 

@@ -1,0 +1,122 @@
+"""Opens a checkpoint of any kind that this project knows."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from kosmos2_jax.convert import (
+  fairseq,
+  huggingface,
+  processor,
+  transfer,
+  weights,
+)
+from kosmos2_jax.models import presets
+from kosmos2_jax.models.kosmos2 import Kosmos2
+from kosmos2_jax.text.tokenizer import MODEL_FILE, Tokenizer
+from kosmos2_jax.training import checkpoint, state, workdir
+
+KINDS = (
+  "a workdir that train.py wrote, a Hugging Face folder of Kosmos-2, or the"
+  " original's kosmos-2.pt"
+)
+
+
+class Checkpoint(NamedTuple):
+  """A model, its weights and its tokenizer.
+
+  Attributes:
+    model: the flax module.
+    sizes: what it was built from, see `models.presets`.
+    params: nested; numpy arrays or arrays on the first device.
+    tokenizer: the one it was trained with.
+    step: the training step, where known.
+    dropped: one line for each array of a foreign file that is not needed.
+  """
+
+  model: Kosmos2
+  sizes: dict[str, Any]
+  params: dict[str, Any]
+  tokenizer: Tokenizer
+  step: int | None = None
+  dropped: tuple[str, ...] = ()
+
+
+def load(path: Path, dtype: str | None = None) -> Checkpoint:
+  """Reads a checkpoint.
+
+  Args:
+    path: one of `KINDS`.
+    dtype: compute type of the model; by default a workdir's own, else float32.
+
+  Raises:
+    FileNotFoundError: when there is nothing, or a part of it is missing.
+    ValueError: for anything that is no such checkpoint, or whose weights are
+      not those of the model it describes.
+  """
+  if path.is_file() and path.suffix in (".pt", ".pth", ".bin"):
+    return _fairseq(path, dtype or "float32")
+  if not path.is_dir():
+    raise FileNotFoundError(f"there is no {str(path)!r}; give {KINDS}")
+  if huggingface.is_folder(path):
+    return _huggingface(path, dtype or "float32")
+  return _workdir(path, dtype)
+
+
+def to_device(params: dict[str, Any]) -> dict[str, Any]:
+  """Moves parameters to the first device, one after the other.
+
+  Changes the tree itself, so that no array is kept in both places.
+  """
+  for name, value in params.items():
+    is_tree = isinstance(value, dict)
+    params[name] = to_device(value) if is_tree else jax.device_put(value)
+  return params
+
+
+def _workdir(folder: Path, dtype: str | None) -> Checkpoint:
+  for name in (workdir.MODEL_FILE, MODEL_FILE, checkpoint.FOLDER):
+    if not (folder / name).exists():
+      raise FileNotFoundError(
+        f"{str(folder)!r} is not a workdir of train.py: it has no {name!r};"
+        f" give {KINDS}"
+      )
+  file = folder / workdir.MODEL_FILE
+  description = json.loads(file.read_text())
+  if not {"sizes", "dtype"} <= set(description):
+    raise ValueError(
+      f"{str(file)!r} should say 'sizes' and 'dtype' of the model; it has"
+      f" {sorted(description)}."
+    )
+  sizes = description["sizes"]
+  model = presets.build(sizes, dtype=dtype or description["dtype"])
+  tokenizer = Tokenizer.from_file(folder / MODEL_FILE, sizes["num_bins"])
+  params, step = checkpoint.restore_params(folder, model)
+  return Checkpoint(model, sizes, params, tokenizer, step)
+
+
+def _huggingface(folder: Path, dtype: str) -> Checkpoint:
+  tokenizer = processor.read(folder)
+  sizes = huggingface.read_sizes(folder, tokenizer.vocab.num_bins)
+  source = weights.SafetensorsFolder(folder)
+  return _foreign(source, sizes, tokenizer, dtype, "huggingface")
+
+
+def _fairseq(path: Path, dtype: str) -> Checkpoint:
+  source = fairseq.TorchFile(path)
+  sizes = fairseq.sizes_of(source)
+  tokenizer = Tokenizer.from_file(path.parent / MODEL_FILE, sizes["num_bins"])
+  return _foreign(source, sizes, tokenizer, dtype, "fairseq")
+
+
+def _foreign(source, sizes, tokenizer, dtype, system):
+  model = presets.build(sizes, dtype=dtype)
+  params, dropped = transfer.load(
+    source,
+    jax.eval_shape(lambda: state.init_params(model, jax.random.key(0))),
+    sizes["vocab_size"],
+    system,
+  )
+  return Checkpoint(model, sizes, params, tokenizer, dropped=tuple(dropped))

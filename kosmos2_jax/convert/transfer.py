@@ -1,0 +1,210 @@
+"""Parameters from and to other systems' arrays, as `mapping.TABLE` says."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from kosmos2_jax.convert.mapping import DROPPED, TABLE, TIED
+
+
+@runtime_checkable
+class Source(Protocol):
+  """Arrays by name, read one at a time."""
+
+  def names(self) -> Iterable[str]:
+    """All names there are."""
+    ...
+
+  def read(self, name: str) -> np.ndarray:
+    """The array of a name."""
+    ...
+
+
+def load(
+  source: Source,
+  abstract_params: Mapping[str, Any],
+  vocab_size: int,
+  system: str,
+) -> tuple[dict[str, Any], list[str]]:
+  """Reads the parameters of a model from another system's file.
+
+  Reads one array at a time: memory is the parameters and the largest array.
+
+  Args:
+    source: the file.
+    abstract_params: the nested parameters of the model, or anything of that
+      structure whose leaves have `shape`.
+    vocab_size: rows of the embedding that are no padding.
+    system: "huggingface" or "fairseq", the column of `TABLE`.
+
+  Returns:
+    The parameters as float32 arrays, and one line for every array of the
+    source that was left out on purpose.
+
+  Raises:
+    ValueError: listing every array that is missing, that the model has no
+      place for, or whose shape is another one; or a tied array that differs
+      from the one it is tied to.
+  """
+  wanted = _flat(abstract_params)
+  entries = {entry.path: entry for entry in TABLE}
+  here = set(source.names())
+  used, missing, problems = set(), [], []
+  params = {}
+  for path, leaf in wanted.items():
+    if path not in entries:
+      raise ValueError(
+        f"parameter {path} has no counterpart in {system} checkpoints; they"
+        " hold models of the released architecture only"
+      )
+    entry = entries[path]
+    stacked = "/layers/" in path
+    names = _names(getattr(entry, system), leaf.shape[0] if stacked else None)
+    array = np.zeros(leaf.shape, np.float32)
+    for i, name in enumerate(names):
+      used.add(name)
+      if name not in here:
+        missing.append(name)
+        continue
+      place = array[i] if stacked else array
+      found = source.read(name)
+      if problem := _fill(place, found, entry.layout, vocab_size):
+        problems.append(f"{name} has shape {found.shape}, {problem}")
+    params[path] = array
+  left = sorted(here - used)
+  dropped = [f"{name}: {DROPPED[name]}" for name in left if name in DROPPED]
+  tied = [name for name in left if TIED.get(name) in here]
+  extra = sorted(set(left) - set(DROPPED) - set(tied))
+  if missing:
+    problems.insert(0, f"{len(missing)} missing: {_some(missing)}")
+  if extra:
+    problems.insert(0, f"{len(extra)} without a place here: {_some(extra)}")
+  if problems:
+    raise ValueError(
+      f"the checkpoint does not hold this model ({_some(problems, '; ')});"
+      " compare its sizes with those of the model"
+    )
+  for name in tied:
+    if not np.array_equal(source.read(name), source.read(TIED[name])):
+      raise ValueError(
+        f"{name} differs from {TIED[name]}, but this model has one matrix for"
+        " both; the checkpoint is of another architecture"
+      )
+    dropped.append(f"{name}: the same as {TIED[name]}")
+  return _nested(params), dropped
+
+
+def export(
+  params: dict[str, Any], vocab_size: int, system: str
+) -> Iterator[tuple[str, np.ndarray]]:
+  """Yields another system's arrays, contiguous, and consumes the parameters.
+
+  Args:
+    params: nested; each leaf is taken out once its arrays have been made, so
+      that memory holds them once and not twice.
+    vocab_size: rows of the embedding that are no padding.
+    system: "huggingface" or "fairseq".
+
+  Raises:
+    ValueError: for a parameter that the other system does not have.
+  """
+  flat = _flat(params)
+  entries = {entry.path: entry for entry in TABLE}
+  unknown = sorted(set(flat) - set(entries))
+  if unknown:
+    raise ValueError(
+      f"{system} checkpoints have no place for {_some(unknown)}; they hold"
+      " models of the released architecture only"
+    )
+  for path in list(flat):
+    branch = params
+    *parents, last = path.split("/")
+    for name in parents:
+      branch = branch[name]
+    del branch[last]
+    leaf = np.asarray(flat.pop(path))
+    entry = entries[path]
+    stacked = "/layers/" in path
+    names = _names(getattr(entry, system), len(leaf) if stacked else None)
+    for i, name in enumerate(names):
+      array = leaf[i] if stacked else leaf
+      array = _to_theirs(array, entry.layout, vocab_size)
+      # A copy in any case, and in the order in which files keep numbers.
+      yield name, np.array(array, order="C")
+
+
+def _names(template: str, depth: int | None) -> list[str]:
+  if depth is None:
+    return [template]
+  return [template.format(i) for i in range(depth)]
+
+
+def _fill(
+  place: np.ndarray, found: np.ndarray, layout: str, vocab_size: int
+) -> str:
+  """Writes a file's array to its place; what is wrong with its shape, or ""."""
+  shape = place.shape
+  if layout == "rows":
+    if found.shape != (vocab_size, shape[1]):
+      return f"expected {(vocab_size, shape[1])}"
+    place[:vocab_size] = found
+    return ""
+  expected = {
+    "same": shape,
+    "linear": shape[::-1],
+    "heads": (math.prod(shape[1:]), shape[0]),
+    "head_bias": (math.prod(shape),),
+    "conv": (shape[-1:] + shape[-2:-1] + shape[:-2]),
+  }[layout]
+  if found.shape != expected:
+    return f"expected {expected}"
+  if layout == "conv":
+    found = found.transpose(2, 3, 1, 0)
+  elif layout in ("linear", "heads"):
+    found = found.T
+  place[...] = found.reshape(shape)
+  return ""
+
+
+def _to_theirs(array: np.ndarray, layout: str, vocab_size: int) -> np.ndarray:
+  match layout:
+    case "rows":
+      return array[:vocab_size]
+    case "linear":
+      return array.T
+    case "heads":
+      return array.reshape(len(array), -1).T
+    case "head_bias":
+      return array.reshape(-1)
+    case "conv":
+      return array.transpose(3, 2, 0, 1)
+  return array
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  result = {}
+  for key, value in tree.items():
+    if isinstance(value, Mapping):
+      result |= _flat(value, f"{prefix}{key}/")
+    else:
+      result[prefix + key] = value
+  return result
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+  result = {}
+  for path, value in flat.items():
+    branch = result
+    *parents, last = path.split("/")
+    for name in parents:
+      branch = branch.setdefault(name, {})
+    branch[last] = value
+  return result
+
+
+def _some(names: list[str], separator: str = ", ", most: int = 20) -> str:
+  shown = separator.join(names[:most])
+  more = len(names) - most
+  return f"{shown} and {more} more" if more > 0 else shown

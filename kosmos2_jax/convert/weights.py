@@ -1,0 +1,143 @@
+"""Weights in safetensors files, read and written array by array."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from kosmos2_jax.convert import transfer
+
+WEIGHTS_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+DTYPES = ("float32", "float16", "bfloat16")
+# Bytes of one weights file; the library's own limit.
+MAX_SHARD_BYTES = 50 * 10**9
+
+
+class SafetensorsFolder:
+  """The weights of a folder; a `transfer.Source`.
+
+  Args:
+    folder: with `model.safetensors`, or an index and the files it names.
+
+  Raises:
+    FileNotFoundError: when there are no such files.
+    ValueError: for a file that is truncated or no safetensors file, or an
+      index that disagrees with its files.
+  """
+
+  def __init__(self, folder: Path):
+    self._file_of: dict[str, Path] = {}
+    index = folder / INDEX_FILE
+    if index.is_file():
+      weight_map = read_json(index).get("weight_map", {})
+      files = sorted({folder / Path(name).name for name in weight_map.values()})
+    elif (folder / WEIGHTS_FILE).is_file():
+      weight_map, files = {}, [folder / WEIGHTS_FILE]
+    else:
+      raise FileNotFoundError(
+        f"{str(folder)!r} has neither {WEIGHTS_FILE} nor {INDEX_FILE}"
+      )
+    for file in files:
+      if not file.is_file():
+        raise FileNotFoundError(
+          f"{str(file)!r}, which {INDEX_FILE} names, is not there"
+        )
+      with _open(file) as opened:
+        self._file_of |= dict.fromkeys(opened.keys(), file)
+    if weight_map and set(weight_map) != set(self._file_of):
+      wrong = sorted(set(weight_map) ^ set(self._file_of))
+      raise ValueError(
+        f"{str(index)!r} and its files disagree about {len(wrong)} weights,"
+        f" first {wrong[0]}; the download may be incomplete"
+      )
+
+  def names(self) -> Iterable[str]:
+    """All names there are."""
+    return self._file_of
+
+  def read(self, name: str) -> np.ndarray:
+    """One array, copied; the file is closed again, so no pages of it stay."""
+    with _open(self._file_of[name]) as opened:
+      return np.array(opened.get_tensor(name))
+
+
+def write(
+  folder: Path,
+  params: dict[str, Any],
+  vocab_size: int,
+  *,
+  dtype: str = "float32",
+  max_shard_bytes: int = MAX_SHARD_BYTES,
+) -> None:
+  """Writes the weights and consumes the parameters.
+
+  Args:
+    folder: exists.
+    params: nested; taken apart while they are written, see `transfer.export`.
+    vocab_size: rows of the embedding that are no padding.
+    dtype: of the arrays in the file.
+    max_shard_bytes: a file that would be larger becomes several and an index.
+
+  Raises:
+    ValueError: for another dtype, or parameters without a counterpart.
+  """
+  if dtype not in DTYPES:
+    raise ValueError(f"dtype is one of {DTYPES}; found {dtype!r}")
+  kind = np.dtype(_numpy_type(dtype))
+  shards: list[dict[str, np.ndarray]] = [{}]
+  size = total = 0
+  for name, array in transfer.export(params, vocab_size, "huggingface"):
+    array = array.astype(kind, copy=False)
+    if shards[-1] and size + array.nbytes > max_shard_bytes:
+      shards.append({})
+      size = 0
+    shards[-1][name] = array
+    size += array.nbytes
+    total += array.nbytes
+  if len(shards) == 1:
+    save_file(shards[0], folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    return
+  weight_map = {}
+  for i, shard in enumerate(shards, start=1):
+    name = f"model-{i:05d}-of-{len(shards):05d}.safetensors"
+    save_file(shard, folder / name, metadata={"format": "pt"})
+    weight_map |= dict.fromkeys(shard, name)
+  index = {
+    "metadata": {"total_size": total},
+    "weight_map": dict(sorted(weight_map.items())),
+  }
+  (folder / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _open(file: Path) -> safe_open:
+  try:
+    return safe_open(file, "numpy")
+  except SafetensorError as error:
+    raise ValueError(
+      f"{str(file)!r} is no complete safetensors file ({error}); download it"
+      " again"
+    ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+  """The object in a JSON file; ValueError if there is none."""
+  try:
+    content = json.loads(path.read_text())
+  except ValueError as error:
+    raise ValueError(f"{str(path)!r} is no JSON: {error}") from error
+  if not isinstance(content, dict):
+    raise ValueError(f"{str(path)!r} holds no JSON object")
+  return content
+
+
+def _numpy_type(name: str) -> Any:
+  if name != "bfloat16":
+    return name
+  import ml_dtypes
+
+  return ml_dtypes.bfloat16
