@@ -10,70 +10,29 @@ nor torch is imported.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import jax
 
 from kosmos2_jax.convert import loading
-from kosmos2_jax.generation import decode, prompting
 from kosmos2_jax.generation.answers import Generation, leading_boxes
+from kosmos2_jax.generation.constraints import BoxGrammar
+from kosmos2_jax.generation.engine import Engine
 from kosmos2_jax.generation.prompting import ImageLike
-from kosmos2_jax.models.kosmos2 import Kosmos2
+from kosmos2_jax.generation.sampling import Options
 from kosmos2_jax.text import markup
 from kosmos2_jax.text import prompts as prompt_texts
 from kosmos2_jax.text.grounded import Box, GroundedText
-from kosmos2_jax.text.tokenizer import Tokenizer
+from kosmos2_jax.text.vocab import OBJECT
 
-# The published models were trained on rows of this many tokens. Positions are
-# sinusoids, so this is where training ended, not where the arithmetic does.
-MAX_LENGTH = 2048
 MAX_NEW_TOKENS = 256
 MAX_BOX_TOKENS = 32  # room for ten boxes of one expression
 
 
-class Predictor:
+class Predictor(Engine):
   """A model with its weights and its tokenizer, ready to be asked.
 
-  Attributes:
-    model: the flax module.
-    params: its parameters, on any devices.
-    tokenizer: text to ids and back.
-    step: the training step of the parameters, where known.
-    batch_size: prompts that run at once; more are cut into several runs.
-    max_length: longest row, prompt and answer together, in tokens.
+  What it holds, and `score`, `encode` and `logits`, are those of `Engine`.
   """
-
-  def __init__(
-    self,
-    model: Kosmos2,
-    params: Mapping[str, Any],
-    tokenizer: Tokenizer,
-    *,
-    step: int | None = None,
-    batch_size: int = 16,
-    max_length: int = MAX_LENGTH,
-  ):
-    """Keeps its arguments; see the attributes.
-
-    Raises:
-      ValueError: if the tokenizer is not the model's.
-    """
-    theirs = (model.decoder.vocab_size, model.decoder.num_bins)
-    ours = (tokenizer.vocab.size, tokenizer.vocab.num_bins)
-    if theirs != ours:
-      raise ValueError(
-        f"the model has {theirs[0]} ids and {theirs[1]} bins a side, the"
-        f" tokenizer {ours[0]} and {ours[1]}; use the tokenizer the model was"
-        " trained with."
-      )
-    self.model = model
-    self.params = params
-    self.tokenizer = tokenizer
-    self.step = step
-    self.batch_size = batch_size
-    self.max_length = max_length
 
   @classmethod
   def from_pretrained(
@@ -106,6 +65,7 @@ class Predictor:
       params,
       loaded.tokenizer,
       step=loaded.step,
+      no_repeat_ngram_size=loaded.no_repeat_ngram_size,
       batch_size=batch_size,
     )
 
@@ -115,8 +75,15 @@ class Predictor:
     images: Sequence[ImageLike | Sequence[ImageLike] | None] | None = None,
     *,
     max_new_tokens: int = MAX_NEW_TOKENS,
+    min_new_tokens: int = 0,
+    temperature: float = 0.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    no_repeat_ngram_size: int | None = None,
+    constrain_boxes: bool = False,
+    seed: int | Sequence[int] = 0,
   ) -> list[Generation]:
-    """Continues prompts greedily, each up to `</s>`.
+    """Continues prompts, each up to `</s>`.
 
     Args:
       prompts: any lengths. Pictures come before the text, in order, unless
@@ -124,16 +91,43 @@ class Predictor:
       images: for each prompt None, one picture, or a list of them; None if
         no prompt has any.
       max_new_tokens: where an answer is cut off.
+      min_new_tokens: `</s>` is forbidden before so many tokens.
+      temperature: 0 takes the most probable token each time, else tokens are
+        drawn.
+      top_k: see `generation.sampling.Options`.
+      top_p: see there.
+      no_repeat_ngram_size: see there; None is the checkpoint's own default.
+      constrain_boxes: every `<object>` holds well-formed boxes.
+      seed: one for all prompts, or one for each. An answer depends on its
+        own prompt and seed only, not on the batch it is in.
 
     Raises:
       FileNotFoundError, TypeError: for a picture that cannot be read.
       ValueError: for a picture that cannot be read, a wrong number of
-        pictures, or a prompt that leaves no room for the answer.
+        pictures, a number out of range, or a prompt that leaves no room for
+        the answer.
     """
+    if no_repeat_ngram_size is None:
+      no_repeat_ngram_size = self.no_repeat_ngram_size
+    options = Options(
+      temperature=temperature,
+      top_k=top_k,
+      top_p=top_p,
+      min_new_tokens=min_new_tokens,
+      no_repeat_ngram_size=no_repeat_ngram_size,
+      boxes=BoxGrammar(self.tokenizer.vocab) if constrain_boxes else None,
+    )
     eos_id = self.tokenizer.vocab.eos_id
+    rows = self._rows(prompts, images, max_new_tokens)
+    seeds = [seed] * len(prompts) if isinstance(seed, int) else list(seed)
+    if len(seeds) != len(prompts):
+      raise ValueError(
+        f"there are {len(prompts)} prompts and {len(seeds)} seeds; give one"
+        " for all, or one for each."
+      )
     answers = []
     for tokens, log_probs in self._generate(
-      prompts, images, max_new_tokens, eos_id
+      rows, max_new_tokens, eos_id, options, seeds
     ):
       finished = bool(tokens) and tokens[-1] == eos_id
       size = len(tokens) - finished
@@ -178,16 +172,25 @@ class Predictor:
       for prompt, answer in zip(prompts, answers, strict=True)
     ]
 
-  def locate(self, image: ImageLike, expression: str) -> list[Box]:
+  def locate(
+    self, image: ImageLike, expression: str, *, constrained: bool = True
+  ) -> list[Box]:
     """Returns the boxes of what an expression describes, best first.
 
     The score of a box is the probability the model gave its two location
-    tokens. An answer that is no list of boxes gives an empty list.
+    tokens, before any constraint.
+
+    Args:
+      image: the picture.
+      expression: such as "the man in the red coat".
+      constrained: the answer can be nothing but well-formed boxes: a prefill
+        and two steps for one box. Else the model writes what it likes, and an
+        answer that is no list of boxes gives an empty list.
 
     Raises:
       FileNotFoundError, TypeError, ValueError: see `generate`.
     """
-    [boxes] = self.locate_batch([image], [expression])
+    [boxes] = self.locate_batch([image], [expression], constrained=constrained)
     return sorted(boxes, key=lambda box: -box.score)
 
   def locate_batch(
@@ -195,84 +198,71 @@ class Predictor:
     images: Sequence[ImageLike],
     expressions: Sequence[str],
     *,
+    constrained: bool = True,
     max_new_tokens: int = MAX_BOX_TOKENS,
   ) -> list[list[Box]]:
     """`locate` for several pictures; boxes in the order they were written.
 
     That order is the one the published protocol scores: its first box counts.
+    The published protocol is not constrained.
     """
     vocab = self.tokenizer.vocab
+    prompts = [prompt_texts.refer(expression) for expression in expressions]
+    options = Options()
+    if constrained:
+      options = Options(boxes=BoxGrammar(vocab))
+      prompts = [f"{prompt}{OBJECT}" for prompt in prompts]
+    # The answer is over where its list of boxes is: nothing after is read.
     answers = self._generate(
-      [prompt_texts.refer(expression) for expression in expressions],
-      images,
+      self._rows(prompts, images, max_new_tokens),
       max_new_tokens,
-      # The answer is over where its list of boxes is: nothing after is read.
       vocab.object_end_id,
+      options,
     )
+    if constrained:
+      answers = [([vocab.object_id, *t], [0.0, *p]) for t, p in answers]
     return [leading_boxes(*answer, vocab) for answer in answers]
 
-  def _generate(
+  def describe(
     self,
-    prompts: Sequence[str],
-    images: Sequence[ImageLike | Sequence[ImageLike] | None] | None,
-    max_new_tokens: int,
-    eos_id: int,
-  ) -> list[tuple[list[int], list[float]]]:
-    """New ids (`eos_id` included, if reached) and their log-probabilities."""
-    if images is None:
-      images = [None] * len(prompts)
-    if len(images) != len(prompts):
-      raise ValueError(
-        f"there are {len(prompts)} prompts but {len(images)} entries of"
-        " images; give one entry (None, a picture or a list) for each prompt."
-      )
-    answers = []
-    for start in range(0, len(prompts), self.batch_size):
-      chunk = slice(start, start + self.batch_size)
-      rows = [
-        self._row(prompt, pictures, max_new_tokens)
-        for prompt, pictures in zip(prompts[chunk], images[chunk], strict=True)
-      ]
-      answers += self._decode(rows, max_new_tokens, eos_id)
-    return answers
+    image: ImageLike,
+    box_xyxy: Sequence[float],
+    *,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+  ) -> str:
+    """Returns words for what is in a box: an expression that refers to it.
 
-  def _row(
+    Args:
+      image: the picture.
+      box_xyxy: `x1, y1, x2, y2`, normalised to 0..1, origin at the top left.
+      max_new_tokens: where the answer is cut off.
+
+    Raises:
+      FileNotFoundError, TypeError: see `generate`.
+      ValueError: see there; or a box that is none.
+    """
+    x1, y1, x2, y2 = box_xyxy
+    if not (x1 <= x2 and y1 <= y2):
+      raise ValueError(
+        f"a box is x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, normalised to"
+        f" 0..1; got {tuple(box_xyxy)}."
+      )
+    prompt = prompt_texts.describe(box_xyxy, self.tokenizer.vocab.num_bins)
+    [answer] = self.generate([prompt], [image], max_new_tokens=max_new_tokens)
+    return markup.parse(answer.tokens, self.tokenizer).text
+
+  def answer(
     self,
-    prompt: str,
-    pictures: ImageLike | Sequence[ImageLike] | None,
-    max_new_tokens: int,
-  ) -> prompting.Row:
-    row = prompting.make_row(
-      prompt,
-      pictures,
-      self.tokenizer,
-      num_latents=self.model.resampler.num_latents,
-      image_size=self.model.vision.image_size,
-    )
-    if len(row.tokens) + max_new_tokens > self.max_length:
-      raise ValueError(
-        f"the prompt has {len(row.tokens)} tokens with its pictures; with up"
-        f" to {max_new_tokens} new ones that is more than the"
-        f" {self.max_length} of the context: shorten the prompt or lower"
-        " max_new_tokens."
-      )
-    return row
+    image: ImageLike | None,
+    question: str,
+    *,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+  ) -> str:
+    """Returns the answer to a question about a picture, or without one.
 
-  def _decode(
-    self, rows: Sequence[prompting.Row], max_new_tokens: int, eos_id: int
-  ) -> list[tuple[list[int], list[float]]]:
-    stacked = prompting.stack_rows(rows, self.tokenizer.vocab.pad_id)
-    # Explicit transfers both ways: a transfer guard around training is quiet.
-    output = jax.device_get(
-      decode.generate(
-        self.model,
-        self.params,
-        *jax.device_put(stacked),
-        max_new_tokens=max_new_tokens,
-        eos_id=eos_id,
-      )
-    )
-    return [
-      (output.tokens[i, :n].tolist(), output.log_probs[i, :n].tolist())
-      for i, n in enumerate(output.lengths[: len(rows)].tolist())
-    ]
+    Raises:
+      FileNotFoundError, TypeError, ValueError: see `generate`.
+    """
+    prompt = prompt_texts.question(question)
+    [answer] = self.generate([prompt], [image], max_new_tokens=max_new_tokens)
+    return markup.parse(answer.tokens, self.tokenizer).text

@@ -83,12 +83,11 @@ def sources(monkeypatch):
   }
   asked = []
 
-  def load_source(name, split, data_dir="", **options):
-    del data_dir, options
+  def load(name, split):
     asked.append((name, split))
     return ListSource([{**example, "id": str(i)} for i in range(8)])
 
-  monkeypatch.setattr(eval_command, "load_source", load_source)
+  monkeypatch.setattr(eval_command, "loader", lambda *_: load)
   return asked
 
 
@@ -150,7 +149,10 @@ def test_tasks_limit_and_default_output(config, checkpoint):
       ["--config=C", "--checkpoint=K", "--config.seed=a"],
       "--config.seed=a: invalid literal",
     ),
-    (["--config=C", "--checkpoint=nowhere"], "there is no folder 'nowhere'"),
+    (
+      ["--config=C", "--checkpoint=nowhere"],
+      "there is no 'nowhere'; give",
+    ),
     (["--config=C", "--checkpoint=E"], "is not a workdir of train.py"),
     (["--config=C", "--checkpoint=K", "--tasks=vqa"], "no evaluation 'vqa'"),
     (
@@ -177,10 +179,10 @@ def test_a_mistake_ends_with_one_sentence(
 def test_a_missing_data_set_ends_with_one_sentence(
   config, checkpoint, monkeypatch, capsys
 ):
-  def load_source(*args, **kwargs):
+  def load(name, split):
     raise FileNotFoundError("no prepared data;\n  prepare it with: X")
 
-  monkeypatch.setattr(eval_command, "load_source", load_source)
+  monkeypatch.setattr(eval_command, "loader", lambda *_: load)
   args = [f"--config={config}", f"--checkpoint={checkpoint}"]
   assert run(*args) == 2
   error = capsys.readouterr().err

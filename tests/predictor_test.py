@@ -1,5 +1,6 @@
 """The front door: batching, prompts, boxes, restoring, and plain errors."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -10,7 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kosmos2_jax.generation import requests
+from kosmos2_jax.generation.constraints import BoxGrammar
 from kosmos2_jax.generation.prompting import prepare_image
+from kosmos2_jax.generation.sampling import Options
 from kosmos2_jax.models import presets
 from kosmos2_jax.predictor import Predictor
 from kosmos2_jax.text import markup
@@ -37,12 +41,27 @@ def teach(monkeypatch, predictor, *answers):
   """Makes a predictor whose decoding gives these ids whatever is asked."""
   taught = Predictor(predictor.model, predictor.params, TOKENIZER)
 
-  def decode(rows, max_new_tokens, eos_id):
-    del rows, max_new_tokens, eos_id
-    return [(list(ids), [-0.5] * len(ids)) for ids in answers]
+  def decode(rows, max_new_tokens, eos_id, options, seeds=()):
+    del rows, max_new_tokens, eos_id, options, seeds
+    return [requests.Answer(list(ids), [-0.5] * len(ids)) for ids in answers]
 
-  monkeypatch.setattr(taught, "_decode", decode)
+  monkeypatch.setattr(taught, "_generate", decode)
   return taught
+
+
+@contextlib.contextmanager
+def _no_compilation():
+  """Fails if jax compiles anything inside."""
+  compiled = []
+
+  def listen(event, duration, **_):
+    del duration
+    if "backend_compile" in event:
+      compiled.append(event)
+
+  jax.monitoring.register_event_duration_secs_listener(listen)
+  yield
+  assert not compiled
 
 
 def same(answers, others):
@@ -159,41 +178,209 @@ def test_locate_gives_best_first_and_the_batch_as_written(
   predictor, monkeypatch
 ):
   vocab = TOKENIZER.vocab
-  ids = [vocab.object_id, *map(vocab.location_id, (0, 5))]
+  ids = [*map(vocab.location_id, (0, 5))]
   ids += [vocab.delimiter_id, *map(vocab.location_id, (10, 15))]
   ids += [vocab.object_end_id]
   taught = Predictor(predictor.model, predictor.params, TOKENIZER)
   asked = []
 
-  def decode(rows, max_new_tokens, eos_id):
+  log_probs = [-2.0, -3.0, 0.0, -0.5, -0.25, 0.0]
+
+  def decode(rows, max_new_tokens, eos_id, options):
+    rows = list(rows)
     asked.extend(rows)
     assert eos_id == vocab.object_end_id
-    return [(ids, [-1.0, -2.0, -3.0, 0.0, -0.5, -0.25, 0.0]) for _ in rows]
+    if options.boxes is not None:
+      return [requests.Answer(ids, log_probs) for _ in rows]
+    free = requests.Answer([vocab.object_id, *ids], [-1.0, *log_probs])
+    return [free for _ in rows]
 
-  monkeypatch.setattr(taught, "_decode", decode)
+  monkeypatch.setattr(taught, "_generate", decode)
   [written] = taught.locate_batch([PICTURES[0]], ["the red circle"])
   assert [box.score for box in written] == [np.exp(-5.0), np.exp(-0.75)]
   assert taught.locate(PICTURES[0], "the red circle") == written[::-1]
-  text = asked[0].tokens[-len(TOKENIZER.encode("the red circle")) - 3 :]
-  assert text == [
+  [free] = taught.locate_batch(
+    [PICTURES[0]], ["the red circle"], constrained=False
+  )
+  assert free == written
+  question = [
     vocab.grounding_id,
     vocab.phrase_id,
     *TOKENIZER.encode("the red circle"),
     vocab.phrase_end_id,
   ]
+  assert asked[0].tokens[-len(question) - 1 :] == [*question, vocab.object_id]
+  assert asked[2].tokens[-len(question) :] == question
 
 
 def test_locate_without_a_readable_answer_is_empty(predictor, monkeypatch):
   vocab = TOKENIZER.vocab
   taught = teach(monkeypatch, predictor, [vocab.object_id, vocab.eos_id])
-  assert taught.locate(PICTURES[0], "it") == []
+  assert taught.locate(PICTURES[0], "it", constrained=False) == []
 
 
-def test_locate_with_a_real_model_gives_boxes_or_nothing(predictor):
-  for boxes in predictor.locate_batch(
-    [*PICTURES, PICTURES[0]], ["it"] * 5, max_new_tokens=NEW
+def test_locate_gives_well_formed_boxes_whatever_the_weights(predictor):
+  expressions = ["it", "a red", "the two", "blue circle", "x"]
+  found = predictor.locate_batch(
+    [*PICTURES, PICTURES[0]], expressions, max_new_tokens=300
+  )
+  assert any(found)
+  for box in (box for boxes in found for box in boxes):
+    x1, y1, x2, y2 = box.xyxy
+    assert 0 <= x1 < x2 <= 1
+    assert 0 <= y1 < y2 <= 1
+    assert 0 < box.score < 1
+  free = predictor.locate_batch(
+    list(PICTURES), ["it"] * 4, constrained=False, max_new_tokens=NEW
+  )
+  assert len(free) == 4
+
+
+def test_the_score_of_a_box_is_the_probability_of_its_tokens(predictor):
+  boxes = predictor.locate(PICTURES[0], "it")
+  if not boxes:
+    boxes = predictor.locate_batch([PICTURES[0]], ["it"], max_new_tokens=3)[0]
+  vocab = TOKENIZER.vocab
+  prompt = "<grounding><phrase>it</phrase><object>"
+  encoded = predictor.encode(prompt, PICTURES[0])
+  logits = predictor.logits(**_named(encoded))
+  first = jax.nn.softmax(logits[0, -1])
+  # The most probable of the locations, though others may be more probable.
+  start = vocab.first_location_id
+  best = start + int(np.argmax(first[start:]))
+  tokens = np.append(encoded["tokens"], [[best]], axis=1)
+  mask = np.append(encoded["image_mask"], [[False]], axis=1)
+  second = jax.nn.softmax(
+    predictor.logits(tokens, encoded["images"], mask)[0, -1]
+  )
+  row, column = divmod(vocab.bin_of(best), vocab.num_bins)
+  places = [
+    vocab.location_id(r * vocab.num_bins + c)
+    for r in range(row, vocab.num_bins)
+    for c in range(column, vocab.num_bins)
+  ]
+  lower_right = max(places, key=lambda token: second[token])
+  expected = float(first[best] * second[lower_right])
+  options = Options(boxes=BoxGrammar(vocab))
+  [answer] = predictor._generate(
+    predictor._rows([prompt], [PICTURES[0]], 2), 2, vocab.eos_id, options
+  )
+  assert answer.tokens == [best, lower_right]
+  np.testing.assert_allclose(np.exp(sum(answer.log_probs)), expected, rtol=1e-4)
+
+
+def _named(encoded):
+  return {
+    "tokens": encoded["tokens"],
+    "images": encoded.get("images"),
+    "image_mask": encoded["image_mask"],
+  }
+
+
+def test_score_is_the_sum_of_the_models_log_probs(predictor):
+  prompts = ["a red", "<grounding>An image of", "text alone"]
+  continuations = ["circle", "two blue squares and a star", "x"]
+  images = [PICTURES[0], [PICTURES[1], PICTURES[2]], None]
+  together = predictor.score(prompts, continuations, images)
+  for prompt, text, picture, found in zip(
+    prompts, continuations, images, together, strict=True
   ):
-    assert all(0 < box.score <= 1 for box in boxes)
+    encoded = predictor.encode(prompt, picture)
+    count = len(TOKENIZER.encode(text))
+    tokens = np.append(encoded["tokens"], [TOKENIZER.encode(text)], axis=1)
+    mask = np.pad(encoded["image_mask"], ((0, 0), (0, count)))
+    logits = predictor.logits(tokens, encoded.get("images"), mask)
+    log_probs = np.array(jax.nn.log_softmax(logits[0, -count - 1 : -1]))
+    wanted = sum(log_probs[i, t] for i, t in enumerate(tokens[0, -count:]))
+    np.testing.assert_allclose(found.log_prob, wanted, rtol=1e-5)
+    assert found.num_tokens == count
+    best = log_probs.argmax(-1).tolist() == tokens[0, -count:].tolist()
+    assert found.is_greedy == best
+  with pytest.raises(ValueError, match="has no tokens"):
+    predictor.score(["a"], [""])
+  with pytest.raises(ValueError, match="1 prompts and 2 continuations"):
+    predictor.score(["a"], ["b", "c"])
+
+
+def test_what_the_model_says_itself_scores_as_greedy(predictor):
+  [answer] = predictor.generate(["a red"], [PICTURES[0]], max_new_tokens=NEW)
+  text = TOKENIZER.decode(answer.tokens)
+  if tuple(TOKENIZER.encode(text)) == answer.tokens:
+    [score] = predictor.score(["a red"], [text], [PICTURES[0]])
+    assert score.is_greedy
+
+
+def test_boxes_go_into_prompts(predictor):
+  vocab = TOKENIZER.vocab
+  text = "<phrase>a</phrase> and<phrase>two</phrase> or<phrase>b</phrase>"
+  boxes = [None, [(0, 0, 0.3, 0.3), (0.5, 0.5, 1, 1)], (0, 0, 1, 1)]
+  tokens = predictor.encode(text, boxes=boxes)["tokens"][0].tolist()
+  found = markup.parse(tokens, TOKENIZER)
+  assert [len(phrase.boxes) for phrase in found.phrases] == [2, 1]
+  assert found.phrases[1].boxes[0].xyxy == (0.125, 0.125, 0.875, 0.875)
+  assert tokens.count(vocab.object_id) == 2
+  for wrong, message in (
+    ([None], "3 phrases and there are 1 entries"),
+    ([(1, 0, 0, 1), None, None], "x1 <= x2"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      predictor.encode(text, boxes=wrong)
+  with pytest.raises(ValueError, match="boxes in the text already"):
+    predictor.encode("<phrase>a</phrase><object>", boxes=[(0, 0, 1, 1)])
+
+
+def test_describe_and_answer_give_words(predictor, monkeypatch):
+  words = TOKENIZER.encode("a red circle")
+  taught = teach(monkeypatch, predictor, [*words, TOKENIZER.vocab.eos_id])
+  assert taught.describe(PICTURES[0], (0.1, 0.1, 0.5, 0.5)) == "a red circle"
+  assert taught.answer(PICTURES[0], "What is it?") == "a red circle"
+  assert taught.answer(None, "What is it?") == "a red circle"
+  with pytest.raises(ValueError, match="x1 <= x2"):
+    taught.describe(PICTURES[0], (0.5, 0.1, 0.1, 0.5))
+
+
+def test_drawing_depends_on_prompt_and_seed_alone(predictor):
+  prompts = ["a red", "blue", "two", "a red"]
+  options = {"temperature": 1.0, "max_new_tokens": NEW}
+  images = [*PICTURES[:3], PICTURES[0]]
+  together = predictor.generate(prompts, images, seed=[5, 6, 7, 5], **options)
+  assert together[0] == together[3]
+  for i, seed in enumerate((5, 6, 7)):
+    [alone] = predictor.generate(
+      [prompts[i]], [images[i]], seed=seed, **options
+    )
+    assert alone.tokens == together[i].tokens
+  [other] = predictor.generate(["a red"], [PICTURES[0]], seed=6, **options)
+  assert other.tokens != together[0].tokens
+  with pytest.raises(ValueError, match="4 prompts and 1 seeds"):
+    predictor.generate(prompts, images, seed=[1], **options)
+
+
+def test_no_ngram_is_said_twice(predictor):
+  [free] = predictor.generate(["a red"], [PICTURES[0]], max_new_tokens=40)
+  [ruled] = predictor.generate(
+    ["a red"], [PICTURES[0]], max_new_tokens=40, no_repeat_ngram_size=2
+  )
+
+  def pairs(answer):
+    return list(zip(answer.tokens, answer.tokens[1:], strict=False))
+
+  assert len(set(pairs(ruled))) == len(pairs(ruled))
+  # The untrained model repeats itself, so the rule did something.
+  assert len(set(pairs(free))) < len(pairs(free))
+
+
+def test_a_second_call_of_the_same_shape_compiles_nothing(predictor):
+  ask = [
+    lambda: predictor.locate_batch(list(PICTURES), ["it"] * 4),
+    lambda: predictor.generate(["a"], [PICTURES[0]], max_new_tokens=NEW),
+    lambda: predictor.score(["a"], ["b"], [PICTURES[0]]),
+  ]
+  for call in ask:
+    call()
+  with _no_compilation():
+    for call in ask:
+      call()
 
 
 @pytest.mark.parametrize(
@@ -251,7 +438,7 @@ def test_from_pretrained_gives_the_same_predictor(predictor, workdir):
 
 
 def test_from_pretrained_says_what_is_missing(tmp_path, workdir):
-  with pytest.raises(FileNotFoundError, match="there is no folder 'nowhere'"):
+  with pytest.raises(FileNotFoundError, match="there is no 'nowhere'; give"):
     Predictor.from_pretrained("nowhere")
   with pytest.raises(FileNotFoundError, match=r"not a workdir.*model.json"):
     Predictor.from_pretrained(tmp_path)

@@ -98,6 +98,13 @@ def read_sizes(folder: Path, num_bins: int) -> dict[str, Any]:
   }
 
 
+def ngram_size(folder: Path) -> int:
+  """`no_repeat_ngram_size` of generation_config.json; 0 where it is not."""
+  path = folder / GENERATION_FILE
+  found = read_json(path) if path.is_file() else {}
+  return found.get("no_repeat_ngram_size") or 0
+
+
 _TEXT_DEFAULTS = {
   "vocab_size": 65037,
   "embed_dim": 2048,
@@ -120,7 +127,7 @@ _VISION_DEFAULTS = {
 def write_config(
   folder: Path, sizes: Mapping[str, Any], dtype: str = "float32"
 ) -> None:
-  """Writes config.json and generation_config.json.
+  """Writes config.json.
 
   Raises:
     ValueError: for sizes that Hugging Face's model cannot have.
@@ -169,15 +176,22 @@ def write_config(
       **_FIXED["vision_config"],
     },
   }
-  generation = {
+  _write_json(folder / CONFIG_FILE, config)
+
+
+def write_generation(folder: Path, no_repeat_ngram_size: int) -> None:
+  """Writes generation_config.json."""
+  content = {
     "bos_token_id": 0,
     "eos_token_id": 2,
-    "no_repeat_ngram_size": 3,
+    "no_repeat_ngram_size": no_repeat_ngram_size,
     "pad_token_id": 1,
   }
-  for name, content in ((CONFIG_FILE, config), (GENERATION_FILE, generation)):
-    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
-    (folder / name).write_text(text)
+  _write_json(folder / GENERATION_FILE, content)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+  path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def _one(size: int | list[int]) -> int:

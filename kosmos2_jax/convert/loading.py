@@ -33,6 +33,7 @@ class Checkpoint(NamedTuple):
     params: nested; numpy arrays or arrays on the first device.
     tokenizer: the one it was trained with.
     step: the training step, where known.
+    no_repeat_ngram_size: the decoding default that came with it.
     dropped: one line for each array of a foreign file that is not needed.
   """
 
@@ -41,6 +42,7 @@ class Checkpoint(NamedTuple):
   params: dict[str, Any]
   tokenizer: Tokenizer
   step: int | None = None
+  no_repeat_ngram_size: int = 0
   dropped: tuple[str, ...] = ()
 
 
@@ -94,21 +96,27 @@ def _workdir(folder: Path, dtype: str | None) -> Checkpoint:
   model = presets.build(sizes, dtype=dtype or description["dtype"])
   tokenizer = Tokenizer.from_file(folder / MODEL_FILE, sizes["num_bins"])
   params, step = checkpoint.restore_params(folder, model)
-  return Checkpoint(model, sizes, params, tokenizer, step)
+  # Converted checkpoints keep the default they came with.
+  ngram_size = huggingface.ngram_size(folder)
+  return Checkpoint(model, sizes, params, tokenizer, step, ngram_size)
 
 
 def _huggingface(folder: Path, dtype: str) -> Checkpoint:
   tokenizer = processor.read(folder)
   sizes = huggingface.read_sizes(folder, tokenizer.vocab.num_bins)
   source = weights.SafetensorsFolder(folder)
-  return _foreign(source, sizes, tokenizer, dtype, "huggingface")
+  loaded = _foreign(source, sizes, tokenizer, dtype, "huggingface")
+  return loaded._replace(no_repeat_ngram_size=huggingface.ngram_size(folder))
 
 
 def _fairseq(path: Path, dtype: str) -> Checkpoint:
   source = fairseq.TorchFile(path)
   sizes = fairseq.sizes_of(source)
   tokenizer = Tokenizer.from_file(path.parent / MODEL_FILE, sizes["num_bins"])
-  return _foreign(source, sizes, tokenizer, dtype, "fairseq")
+  # The original's decoder has that rule built in.
+  return _foreign(source, sizes, tokenizer, dtype, "fairseq")._replace(
+    no_repeat_ngram_size=3
+  )
 
 
 def _foreign(source, sizes, tokenizer, dtype, system):

@@ -26,6 +26,8 @@ class ReferringExpression:
       (None: all). The choice goes round: the i-th picture of the task begins
       with its expression i modulo their number.
     iou_threshold: smallest IoU that counts as found.
+    constrained: nothing but well-formed boxes can be answered; not the
+      published protocol, and said in `protocol`.
   """
 
   name = "referring"
@@ -36,16 +38,21 @@ class ReferringExpression:
     *,
     expressions_per_image: int | None = 1,
     iou_threshold: float = 0.5,
+    constrained: bool = False,
   ):
     self.expressions_per_image = expressions_per_image
     self.iou_threshold = iou_threshold
+    self.constrained = constrained
 
   @property
   def protocol(self) -> str:
     """One sentence for readers of the numbers."""
     asked = self.expressions_per_image
+    prompt = "prompt <grounding><phrase>{expression}</phrase>, greedy"
+    if self.constrained:
+      prompt += ", nothing but boxes can be answered"
     return (
-      "prompt <grounding><phrase>{expression}</phrase>, greedy, first box"
+      f"{prompt}, first box"
       f" counts, right if IoU >= {self.iou_threshold:g} with the annotated"
       " box, no readable box counts as an empty one;"
       f" {'all' if asked is None else f'at most {asked}'} expression(s) of"
@@ -79,7 +86,9 @@ class ReferringExpression:
     seen = {"pictures": 0, "pictures_without_expression": 0}
     for batch in batches(self._questions(examples, seen), batch_size):
       images, texts, truths = zip(*batch, strict=True)
-      answers = predictor.locate_batch(images, texts)
+      answers = predictor.locate_batch(
+        images, texts, constrained=self.constrained
+      )
       first = [answer[0].xyxy if answer else NO_BOX for answer in answers]
       ious = box_scoring.iou(np.array(first), np.array(truths))
       count += len(batch)

@@ -1,4 +1,4 @@
-"""Greedy decoding: one prefill, then single-token steps inside one loop."""
+"""Decoding: one prefill, then single-token steps inside one loop."""
 
 import functools
 from typing import NamedTuple
@@ -7,7 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from kosmos2_jax.generation import sampling
+from kosmos2_jax.generation.sampling import Options
 from kosmos2_jax.models.kosmos2 import Kosmos2
+
+GREEDY = Options()
 
 
 class GenerateOutput(NamedTuple):
@@ -16,7 +20,8 @@ class GenerateOutput(NamedTuple):
   Attributes:
     tokens: new ids; `eos_id` is among them if it was reached, zeros follow.
     lengths: how many of `tokens` count, the ending `eos_id` included.
-    log_probs: natural log-probability of each new id; zeros behind the end.
+    log_probs: natural log-probability of each new id under the model itself,
+      before any rule or temperature; zeros behind the end.
   """
 
   tokens: Int[Array, "B new"]
@@ -31,11 +36,14 @@ class _Loop(NamedTuple):
   token: Int[Array, " B"]
   log_prob: Float[Array, " B"]
   done: Bool[Array, " B"]
+  history: Int[Array, "B S"]
   kv_cache: dict[str, Array]
   output: GenerateOutput
 
 
-@functools.partial(jax.jit, static_argnames=("model", "max_new_tokens"))
+@functools.partial(
+  jax.jit, static_argnames=("model", "max_new_tokens", "options")
+)
 def generate(
   model: Kosmos2,
   params: dict,
@@ -46,8 +54,10 @@ def generate(
   *,
   max_new_tokens: int,
   eos_id: int | Int[Array, ""],
+  options: Options = GREEDY,
+  keys: Array | None = None,
 ) -> GenerateOutput:
-  """Continues every prompt with its most probable next tokens.
+  """Continues every prompt.
 
   Prompts of different lengths stand in one batch, padded on the right. Row b
   goes on at slot lengths[b] of the cache, so a row's answer does not depend
@@ -62,10 +72,17 @@ def generate(
     image_mask: slots among `tokens` that image latents fill.
     max_new_tokens: most tokens to add.
     eos_id: the id that ends a row.
+    options: how the next token is chosen; greedy by default.
+    keys: one random key a row; needed above temperature 0.
 
   Returns:
     The new tokens; see `GenerateOutput`.
+
+  Raises:
+    ValueError: if tokens are to be drawn and there are no keys.
   """
+  if options.temperature and keys is None:
+    raise ValueError("temperature above 0 needs a random key for every row.")
   batch_size, prompt_length = tokens.shape
   variables = {"params": params}
   kv_cache = model.decoder.new_kv_cache(
@@ -77,12 +94,25 @@ def generate(
   logits, kv_cache = prefill(
     model, params, tokens, lengths, kv_cache, image_latents, image_mask
   )
-  token, log_prob = _most_probable(logits)
+
+  def next_token(logits, history, step):
+    log_probs = jax.nn.log_softmax(logits, axis=-1)
+    allowed = sampling.restrict(
+      logits, history, lengths + step, step, options, eos_id
+    )
+    token = sampling.choose(allowed, keys, step, options)
+    log_prob = jnp.take_along_axis(log_probs, token[:, None], axis=-1)
+    return token, log_prob[:, 0]
+
+  history = jnp.pad(tokens, ((0, 0), (0, max_new_tokens)))
+  first_step = jnp.zeros((), jnp.int32)
+  token, log_prob = next_token(logits, history, first_step)
   start = _Loop(
-    step=jnp.zeros((), jnp.int32),
+    step=first_step,
     token=token,
     log_prob=log_prob,
     done=jnp.zeros(batch_size, bool),
+    history=history,
     kv_cache=kv_cache,
     output=GenerateOutput(
       jnp.zeros((batch_size, max_new_tokens), jnp.int32),
@@ -107,9 +137,13 @@ def generate(
     logits, kv_cache = decode_step(
       model, params, loop.token, lengths + loop.step, loop.kv_cache
     )
-    token, log_prob = _most_probable(logits)
+    rows = jnp.arange(batch_size)
+    history = loop.history.at[rows, lengths + loop.step].set(loop.token)
+    token, log_prob = next_token(logits, history, loop.step + 1)
     done = loop.done | (loop.token == eos_id)
-    return _Loop(loop.step + 1, token, log_prob, done, kv_cache, output)
+    return _Loop(
+      loop.step + 1, token, log_prob, done, history, kv_cache, output
+    )
 
   return jax.lax.while_loop(unfinished, body, start).output
 
@@ -153,13 +187,3 @@ def decode_step(
     {"params": params}, token[:, None], kv_cache, cache_index, method="decode"
   )
   return logits[:, 0], kv_cache
-
-
-def _most_probable(
-  logits: Float[Array, "B V"],
-) -> tuple[Int[Array, " B"], Float[Array, " B"]]:
-  log_probs = jax.nn.log_softmax(logits, axis=-1)
-  return (
-    jnp.argmax(log_probs, axis=-1).astype(jnp.int32),
-    jnp.max(log_probs, axis=-1),
-  )

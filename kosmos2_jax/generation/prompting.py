@@ -15,11 +15,23 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 
 from kosmos2_jax.batch import IMAGE_MEAN, IMAGE_STDDEV
+from kosmos2_jax.text import location
 from kosmos2_jax.text.tokenizer import Tokenizer
+from kosmos2_jax.text.vocab import (
+  DELIMITER,
+  OBJECT,
+  OBJECT_END,
+  PHRASE_END,
+  location_text,
+)
 
 LENGTH_MULTIPLE = 16
 
 ImageLike = Image.Image | np.ndarray | str | os.PathLike
+
+
+# The boxes of one phrase: none, one, or several; each four numbers.
+PhraseBoxes = None | Sequence[float | int] | Sequence[Sequence[float | int]]
 
 
 class Row(NamedTuple):
@@ -149,6 +161,10 @@ def make_row(
   if not places:
     text = [image_id] * len(pictures) + text
   block, block_mask = (x[1:] for x in tokenizer.image_prefix(num_latents))
+  # What stands in a slot is never read; but the rule against repeated n-grams
+  # sees it, and these are the ids that the original and Hugging Face put there.
+  first = tokenizer.vocab.first_piece_id
+  block[1:-1] = range(first, first + num_latents)
   tokens, image_mask = [tokenizer.vocab.bos_id], [False]
   for token in text:
     is_place = token == image_id
@@ -156,6 +172,53 @@ def make_row(
     image_mask += block_mask if is_place else [False]
   return Row(
     tokens, image_mask, [prepare_image(p, image_size) for p in pictures]
+  )
+
+
+def insert_boxes(text: str, boxes: Sequence[PhraseBoxes], num_bins: int) -> str:
+  """Writes boxes behind the phrases of a prompt.
+
+  Args:
+    text: with `<phrase>…</phrase>`.
+    boxes: for each phrase None, a box, or several.
+    num_bins: cells per side of the location grid.
+
+  Raises:
+    ValueError: if there are more or fewer entries than phrases, boxes for a
+      phrase that has some already, or a box that is none.
+  """
+  parts = text.split(PHRASE_END)
+  if len(parts) - 1 != len(boxes):
+    raise ValueError(
+      f"the prompt {text!r} has {len(parts) - 1} phrases and there are"
+      f" {len(boxes)} entries of boxes; give one (None, a box or several) for"
+      " each."
+    )
+  result = parts[0]
+  for entry, rest in zip(boxes, parts[1:], strict=True):
+    result += PHRASE_END
+    if entry is not None:
+      if rest.startswith(OBJECT):
+        raise ValueError(
+          f"a phrase of {text!r} has boxes in the text already; give None for"
+          " it."
+        )
+      several = [entry] if np.ndim(entry) == 1 else entry
+      pairs = [_location_texts(box, num_bins) for box in several]
+      result += f"{OBJECT}{DELIMITER.join(pairs)}{OBJECT_END}"
+    result += rest
+  return result
+
+
+def _location_texts(box_xyxy: location.BoxLike, num_bins: int) -> str:
+  x1, y1, x2, y2 = box_xyxy
+  if not (x1 <= x2 and y1 <= y2):
+    raise ValueError(
+      "a box is x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, normalised to 0..1;"
+      f" got {tuple(box_xyxy)}."
+    )
+  return "".join(
+    location_text(cell) for cell in location.box_to_bins(box_xyxy, num_bins)
   )
 
 

@@ -41,6 +41,7 @@ def convert(
   loaded = loading.load(source)
   sizes, tokenizer, params = loaded.sizes, loaded.tokenizer, loaded.params
   target.mkdir(parents=True, exist_ok=True)
+  huggingface.write_generation(target, loaded.no_repeat_ngram_size)
   if form == "orbax":
     workdir.describe_run(target, None, sizes, dtype, tokenizer.model_bytes)
     checkpoint.save_params(target, params, loaded.step or 0)

@@ -164,6 +164,7 @@ def test_transformers_opens_what_we_write(tmp_path):
   _, params = random_params(sizes)
   kept = copy.deepcopy(params)
   huggingface.write_config(tmp_path, sizes)
+  huggingface.write_generation(tmp_path, 3)
   processor.write(tmp_path, tokenizer, sizes["vision"]["image_size"])
   weights.write(tmp_path, params, sizes["vocab_size"])
   load = transformers.Kosmos2ForConditionalGeneration.from_pretrained

@@ -15,7 +15,8 @@ class FakePredictor:
   def __init__(self):
     self.asked = 0
 
-  def locate_batch(self, images, expressions):
+  def locate_batch(self, images, expressions, *, constrained):
+    self.constrained = constrained
     self.asked += len(images)
     return [[Box(WHOLE)] for _ in images]
 

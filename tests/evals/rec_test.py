@@ -17,7 +17,8 @@ class FakePredictor:
     self.answers = answers or {}
     self.asked = []
 
-  def locate_batch(self, images, expressions):
+  def locate_batch(self, images, expressions, *, constrained):
+    self.constrained = constrained
     assert len(images) == len(expressions)
     self.asked.append(list(expressions))
     return [
@@ -55,6 +56,15 @@ def test_metrics_are_the_arithmetic_on_first_boxes():
   }
   assert result.counts["right"] == 2
   assert result.counts["without_box"] == 1
+
+
+def test_the_constrained_protocol_is_asked_for_and_named():
+  free, bound = ReferringExpression(), ReferringExpression(constrained=True)
+  for task in (free, bound):
+    fake = FakePredictor({"a": [WHOLE]})
+    result = task.run(fake, [example(("a", WHOLE))])
+    assert fake.constrained == task.constrained
+    assert ("nothing but boxes" in result.protocol) == task.constrained
 
 
 def test_only_the_first_box_counts():

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from kosmos2_jax.convert import loading
+from kosmos2_jax.convert import huggingface, loading
 from kosmos2_jax.models import presets
 from kosmos2_jax.predictor import Predictor
 from kosmos2_jax.text.tokenizer import Tokenizer
@@ -41,6 +41,11 @@ def test_there_and_back(ours, tmp_path, capsys):
     jax.tree.map(np.testing.assert_array_equal, loaded.params, params)
     assert loaded.tokenizer.model_bytes == TOKENIZER.model_bytes
   assert loading.load(folder).step == 7
+  huggingface.write_generation(theirs, 3)
+  kept = tmp_path / "kept"
+  assert run(source=theirs, target=kept) == 0
+  assert loading.load(kept).no_repeat_ngram_size == 3
+  huggingface.write_generation(theirs, 0)
   twice = tmp_path / "twice"
   assert run(source=again, target=twice, format="huggingface") == 0
   files = sorted(file.name for file in theirs.iterdir())

@@ -1,0 +1,170 @@
+"""Runs any number of prompts through a model, in batches of few shapes."""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from kosmos2_jax.generation import decode, prompting
+from kosmos2_jax.generation.sampling import Options
+from kosmos2_jax.models.kosmos2 import Kosmos2
+
+
+class Answer(NamedTuple):
+  """New ids, with the ending one if reached, and their log-probabilities."""
+
+  tokens: list[int]
+  log_probs: list[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+  """How probable a continuation is.
+
+  Attributes:
+    log_prob: natural log-probability of all its tokens together.
+    num_tokens: how many they are.
+    is_greedy: True if every one of them is the most probable at its place.
+  """
+
+  log_prob: float
+  num_tokens: int
+  is_greedy: bool
+
+
+def generate(
+  model: Kosmos2,
+  params: Mapping[str, Any],
+  rows: Iterable[prompting.Row],
+  *,
+  pad_id: int,
+  eos_id: int,
+  batch_size: int,
+  max_new_tokens: int,
+  options: Options,
+  seeds: Sequence[int],
+) -> list[Answer]:
+  """Continues rows; an answer depends on its row and its seed alone.
+
+  Args:
+    model: the module.
+    params: its parameters, on devices.
+    rows: see `prompting.make_row`.
+    pad_id: fills rows.
+    eos_id: ends an answer.
+    batch_size: rows that run at once.
+    max_new_tokens: where an answer is cut off.
+    options: how tokens are chosen.
+    seeds: one for each row.
+  """
+  answers = []
+  rows = iter(rows)
+  # Pictures are prepared as their batch comes: memory is that of one batch.
+  while chunk := list(itertools.islice(rows, batch_size)):
+    stacked = prompting.stack_rows(chunk, pad_id)
+    keys = None
+    if options.temperature:
+      start = len(answers)
+      given = list(seeds[start : start + len(chunk)])
+      given += given[:1] * (len(stacked.tokens) - len(given))
+      keys = jax.vmap(jax.random.key)(jnp.asarray(given, jnp.uint32))
+    # Explicit transfers both ways: a transfer guard around training is quiet.
+    output = jax.device_get(
+      decode.generate(
+        model,
+        params,
+        *jax.device_put(stacked),
+        max_new_tokens=max_new_tokens,
+        eos_id=eos_id,
+        options=options,
+        keys=keys,
+      )
+    )
+    answers += [
+      Answer(output.tokens[i, :n].tolist(), output.log_probs[i, :n].tolist())
+      for i, n in enumerate(output.lengths[: len(chunk)].tolist())
+    ]
+  return answers
+
+
+def score(
+  model: Kosmos2,
+  params: Mapping[str, Any],
+  rows: Iterable[tuple[prompting.Row, int]],
+  *,
+  pad_id: int,
+  batch_size: int,
+) -> list[Score]:
+  """How probable the last tokens of each row are, given what is before them.
+
+  Args:
+    model: the module.
+    params: its parameters, on devices.
+    rows: prompt and continuation in one, and the continuation's tokens.
+    pad_id: fills rows.
+    batch_size: rows that run at once.
+  """
+  scores = []
+  rows = iter(rows)
+  while chunk := list(itertools.islice(rows, batch_size)):
+    stacked = prompting.stack_rows([row for row, _ in chunk], pad_id)
+    log_probs, is_best = jax.device_get(
+      _next_tokens(model, params, *jax.device_put(stacked))
+    )
+    for i, (row, count) in enumerate(chunk):
+      # Position t predicts token t + 1.
+      where = slice(len(row.tokens) - 1 - count, len(row.tokens) - 1)
+      scores.append(
+        Score(
+          float(np.sum(log_probs[i, where], dtype=np.float64)),
+          count,
+          bool(np.all(is_best[i, where])),
+        )
+      )
+  return scores
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _next_tokens(
+  model: Kosmos2,
+  params: Mapping[str, Any],
+  tokens: Int[Array, "B T"],
+  lengths: Int[Array, " B"],
+  images: Float[Array, "B M height width 3"] | None,
+  image_mask: Bool[Array, "B T"] | None,
+) -> tuple[Float[Array, "B T-1"], Bool[Array, "B T-1"]]:
+  """Log-probability of each following token, and whether it is the best."""
+  segment_ids = jnp.arange(tokens.shape[1]) < lengths[:, None]
+  all_logits = model.apply(
+    {"params": params},
+    tokens,
+    images,
+    image_mask,
+    segment_ids.astype(jnp.int32),
+  )[:, :-1]
+  following = tokens[:, 1:, None]
+  log_probs = jax.nn.log_softmax(all_logits, axis=-1)
+  found = jnp.take_along_axis(log_probs, following, axis=-1)[..., 0]
+  return found, jnp.argmax(all_logits, axis=-1) == following[..., 0]
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def logits(
+  model: Kosmos2,
+  params: Mapping[str, Any],
+  tokens: Int[Array, "B T"],
+  images: Float[Array, "B M height width 3"] | None,
+  image_mask: Bool[Array, "B T"] | None,
+  segment_ids: Int[Array, "B T"],
+) -> Float[Array, "B T V"]:
+  """float32 logits at every position, without the padding of the vocabulary."""
+  found = model.apply(
+    {"params": params}, tokens, images, image_mask, segment_ids
+  )
+  return found[..., : model.decoder.vocab_size]
