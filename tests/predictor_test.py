@@ -236,6 +236,7 @@ def test_locate_gives_well_formed_boxes_whatever_the_weights(predictor):
   assert len(free) == 4
 
 
+@pytest.mark.slow
 def test_the_score_of_a_box_is_the_probability_of_its_tokens(predictor):
   boxes = predictor.locate(PICTURES[0], "it")
   if not boxes:
@@ -277,6 +278,7 @@ def _named(encoded):
   }
 
 
+@pytest.mark.slow
 def test_score_is_the_sum_of_the_models_log_probs(predictor):
   prompts = ["a red", "<grounding>An image of", "text alone"]
   continuations = ["circle", "two blue squares and a star", "x"]
@@ -356,6 +358,7 @@ def test_drawing_depends_on_prompt_and_seed_alone(predictor):
     predictor.generate(prompts, images, seed=[1], **options)
 
 
+@pytest.mark.slow
 def test_no_ngram_is_said_twice(predictor):
   [free] = predictor.generate(["a red"], [PICTURES[0]], max_new_tokens=40)
   [ruled] = predictor.generate(
@@ -370,6 +373,7 @@ def test_no_ngram_is_said_twice(predictor):
   assert len(set(pairs(free))) < len(pairs(free))
 
 
+@pytest.mark.slow
 def test_a_second_call_of_the_same_shape_compiles_nothing(predictor):
   ask = [
     lambda: predictor.locate_batch(list(PICTURES), ["it"] * 4),
@@ -472,6 +476,7 @@ def test_a_checkpoint_of_another_size_is_refused(
     Predictor.from_pretrained(tmp_path)
 
 
+@pytest.mark.slow
 def test_using_a_checkpoint_loads_neither_tensorflow_nor_torch(
   workdir, tmp_path
 ):

@@ -41,6 +41,8 @@ SHAPES = {
   "many latents": (150, (12, 2, 12, 3), (12, 1, 12, 3, 6, 3), 33, 1),
 }
 
+SLOW = pytest.mark.slow
+
 
 def build_theirs(vocab_size, decoder, vision, num_latents, seed=0):
   """A model of transformers with random entries in every array."""
@@ -124,7 +126,11 @@ def read(folder, num_bins=3):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(
+  "name",
+  # One of them while you work, all of them before you hand in.
+  [n if n == "odd sizes" else pytest.param(n, marks=SLOW) for n in SHAPES],
+)
 def test_logits_are_those_of_transformers(name, tmp_path):
   vocab_size, decoder, vision, num_latents, num_images = SHAPES[name]
   theirs = build_theirs(vocab_size, decoder, vision, num_latents)

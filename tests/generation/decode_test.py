@@ -8,6 +8,9 @@ import pytest
 from kosmos2_jax.generation import decode
 from kosmos2_jax.models import presets
 
+# Compiles whole models, many times.
+pytestmark = pytest.mark.slow
+
 NEW = 9
 
 

@@ -8,6 +8,9 @@ import pytest
 from kosmos2_jax.models import presets
 from kosmos2_jax.models.decoder import padded_size
 
+# Compiles whole models, many times.
+pytestmark = pytest.mark.slow
+
 NUM_PARAMS_RELEASED = 1_664_485_376  # REFERENCE: 1.34 B text, 0.30 B vision, …
 
 

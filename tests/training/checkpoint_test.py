@@ -11,6 +11,9 @@ from kosmos2_jax.training import checkpoint
 from kosmos2_jax.training import state as state_lib
 from tests.training import tiny_run
 
+# Compiles whole models, many times.
+pytestmark = pytest.mark.slow
+
 
 def _same(found, wanted):
   jax.tree.map(np.testing.assert_array_equal, found, wanted)

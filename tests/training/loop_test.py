@@ -10,6 +10,9 @@ import pytest
 from kosmos2_jax.training import checkpoint, loop, metrics
 from tests.training import tiny_run
 
+# Compiles whole models, many times.
+pytestmark = pytest.mark.slow
+
 NUM_STEPS = tiny_run.NUM_STEPS
 
 

@@ -9,6 +9,9 @@ from kosmos2_jax.models import presets
 from kosmos2_jax.training import step
 from tests.training import tiny_run
 
+# Compiles whole models, many times.
+pytestmark = pytest.mark.slow
+
 # Two updates of parameters of size ~0.1, in float32. Devices and microbatches
 # add up in another order, which moves gradients by some 1e-7 of their norm;
 # Adam divides by the gradient's own size, so what was rounding of a gradient
