@@ -103,6 +103,7 @@ def test_answers_depend_on_the_pictures_and_their_order(predictor):
   assert len({answer.log_probs for answer in answers}) == 4
 
 
+@pytest.mark.slow
 def test_more_prompts_than_the_batch_size_are_cut_up(predictor):
   small = Predictor(predictor.model, predictor.params, TOKENIZER, batch_size=2)
   prompts = ["a red", "a", "blue", "two", "above"]
@@ -341,6 +342,7 @@ def test_describe_and_answer_give_words(predictor, monkeypatch):
     taught.describe(PICTURES[0], (0.5, 0.1, 0.1, 0.5))
 
 
+@pytest.mark.slow
 def test_drawing_depends_on_prompt_and_seed_alone(predictor):
   prompts = ["a red", "blue", "two", "a red"]
   options = {"temperature": 1.0, "max_new_tokens": NEW}

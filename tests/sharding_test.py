@@ -11,6 +11,10 @@ from kosmos2_jax.models import presets
 from kosmos2_jax.training import state as state_lib
 
 MESHES = ((8, 1, 1), (2, 4, 1), (2, 2, 2))
+ONE_MESH_WHILE_YOU_WORK = [
+  *(pytest.param(mesh, marks=pytest.mark.slow) for mesh in MESHES[:-1]),
+  MESHES[-1],
+]
 
 _ATTENTION = {
   "query/kernel": ("fsdp", "tensor", None),
@@ -75,7 +79,7 @@ def tiny():
   return model, optim.make_transformation(lambda _: 1e-3, decay_mask="matrices")
 
 
-@pytest.mark.parametrize("shape", MESHES)
+@pytest.mark.parametrize("shape", ONE_MESH_WHILE_YOU_WORK)
 def test_every_parameter_and_moment_is_where_it_should_be(tiny, shape):
   model, tx = tiny
   mesh = sharding.make_mesh(shape)
@@ -97,7 +101,7 @@ def test_every_parameter_and_moment_is_where_it_should_be(tiny, shape):
   assert local == (2, 16 // shape[1], 32 // shape[2])
 
 
-@pytest.mark.parametrize("shape", MESHES)
+@pytest.mark.parametrize("shape", ONE_MESH_WHILE_YOU_WORK)
 def test_moments_of_muon_are_where_their_parameters_are(tiny, shape):
   model, _ = tiny
   tx = optim.make_transformation(lambda _: 1e-3, algorithm="muon")

@@ -9,6 +9,7 @@ from kosmos2_jax.models import initializers
 from kosmos2_jax.models.resampler import PerceiverResampler
 
 
+@pytest.mark.slow
 def test_grid_latents_start_as_readers_of_their_own_cell():
   width, side = 64, 8
   resampler = PerceiverResampler(
