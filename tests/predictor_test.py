@@ -220,6 +220,7 @@ def test_locate_without_a_readable_answer_is_empty(predictor, monkeypatch):
   assert taught.locate(PICTURES[0], "it", constrained=False) == []
 
 
+@pytest.mark.slow
 def test_locate_gives_well_formed_boxes_whatever_the_weights(predictor):
   expressions = ["it", "a red", "the two", "blue circle", "x"]
   found = predictor.locate_batch(

@@ -54,6 +54,7 @@ def test_there_and_back(ours, tmp_path, capsys):
     assert (theirs / name).read_bytes() == (twice / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_the_predictor_opens_either(ours, tmp_path):
   folder, _ = ours
   theirs = tmp_path / "theirs"
