@@ -127,7 +127,14 @@ _VISION_DEFAULTS = {
 def write_config(
   folder: Path, sizes: Mapping[str, Any], dtype: str = "float32"
 ) -> None:
-  """Writes config.json.
+  """Writes config.json; raises as `config_of`."""
+  _write_json(folder / CONFIG_FILE, config_of(sizes, dtype))
+
+
+def config_of(
+  sizes: Mapping[str, Any], dtype: str = "float32"
+) -> dict[str, Any]:
+  """The content of config.json.
 
   Raises:
     ValueError: for sizes that Hugging Face's model cannot have.
@@ -145,7 +152,7 @@ def write_config(
       "Hugging Face's model has as many heads in the resampler as in the"
       f" decoder; found {resampler['num_heads']} and {decoder['num_heads']}"
     )
-  config = {
+  return {
     "architectures": ["Kosmos2ForConditionalGeneration"],
     "dtype": dtype,
     "latent_query_num": resampler["num_latents"],
@@ -176,7 +183,6 @@ def write_config(
       **_FIXED["vision_config"],
     },
   }
-  _write_json(folder / CONFIG_FILE, config)
 
 
 def write_generation(folder: Path, no_repeat_ngram_size: int) -> None:

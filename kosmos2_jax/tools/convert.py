@@ -40,6 +40,8 @@ def convert(
     )
   loaded = loading.load(source)
   sizes, tokenizer, params = loaded.sizes, loaded.tokenizer, loaded.params
+  if form == "huggingface":
+    huggingface.config_of(sizes, dtype)  # refuses before anything is written
   target.mkdir(parents=True, exist_ok=True)
   huggingface.write_generation(target, loaded.no_repeat_ngram_size)
   if form == "orbax":

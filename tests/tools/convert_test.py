@@ -102,6 +102,20 @@ def test_mistakes_are_one_sentence(ours, tmp_path, capsys, flags, words):
   assert not (tmp_path / "x").exists()
 
 
+def test_what_cannot_be_exported_leaves_nothing_behind(tmp_path, capsys):
+  sizes = presets.preset("shapes") | {"num_bins": 4}
+  sizes["vocab_size"] = TOKENIZER.vocab.size
+  _, params = random_params(sizes)
+  folder = tmp_path / "conv"
+  model = TOKENIZER.model_bytes
+  workdir.describe_run(folder, None, sizes, "float32", model)
+  checkpoint.save_params(folder, params)
+  target = tmp_path / "target"
+  assert run(source=folder, target=target, format="huggingface") == 2
+  assert "has no stem 'conv'" in capsys.readouterr().err
+  assert not target.exists()
+
+
 def test_a_run_does_not_go_on_from_parameters_alone(ours):
   from kosmos2_jax import optim, sharding
   from kosmos2_jax.training import state
