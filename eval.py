@@ -38,7 +38,9 @@ def parse_flags(argv: Sequence[str]) -> flags.FlagValues:
   """
   read = flags.FlagValues()
   define = {"flag_values": read}
-  flags.DEFINE_string("checkpoint", None, "Workdir of train.py.", **define)
+  flags.DEFINE_string(
+    "checkpoint", None, "Workdir, Hugging Face folder or kosmos-2.pt.", **define
+  )
   flags.DEFINE_list("tasks", None, "Evaluations to run; all.", **define)
   flags.DEFINE_string("output", None, "Folder; CHECKPOINT/eval.", **define)
   flags.DEFINE_integer(
