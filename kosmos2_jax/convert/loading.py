@@ -13,7 +13,7 @@ from kosmos2_jax.convert import (
   transfer,
   weights,
 )
-from kosmos2_jax.models import presets
+from kosmos2_jax.models import presets, stacking
 from kosmos2_jax.models.kosmos2 import Kosmos2
 from kosmos2_jax.text.tokenizer import MODEL_FILE, Tokenizer
 from kosmos2_jax.training import checkpoint, state, workdir
@@ -46,12 +46,15 @@ class Checkpoint(NamedTuple):
   dropped: tuple[str, ...] = ()
 
 
-def load(path: Path, dtype: str | None = None) -> Checkpoint:
+def load(
+  path: Path, dtype: str | None = None, *, stacked: bool = True
+) -> Checkpoint:
   """Reads a checkpoint.
 
   Args:
     path: one of `KINDS`.
     dtype: compute type of the model; by default a workdir's own, else float32.
+    stacked: how the model holds its layers, see `models.stacking`.
 
   Raises:
     FileNotFoundError: when there is nothing, or a part of it is missing.
@@ -59,12 +62,12 @@ def load(path: Path, dtype: str | None = None) -> Checkpoint:
       not those of the model it describes.
   """
   if path.is_file() and path.suffix in (".pt", ".pth", ".bin"):
-    return _fairseq(path, dtype or "float32")
+    return _fairseq(path, dtype or "float32", stacked)
   if not path.is_dir():
     raise FileNotFoundError(f"there is no {str(path)!r}; give {KINDS}")
   if huggingface.is_folder(path):
-    return _huggingface(path, dtype or "float32")
-  return _workdir(path, dtype)
+    return _huggingface(path, dtype or "float32", stacked)
+  return _workdir(path, dtype, stacked)
 
 
 def to_device(params: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +81,7 @@ def to_device(params: dict[str, Any]) -> dict[str, Any]:
   return params
 
 
-def _workdir(folder: Path, dtype: str | None) -> Checkpoint:
+def _workdir(folder: Path, dtype: str | None, stacked: bool) -> Checkpoint:
   for name in (workdir.MODEL_FILE, MODEL_FILE, checkpoint.FOLDER):
     if not (folder / name).exists():
       raise FileNotFoundError(
@@ -96,31 +99,35 @@ def _workdir(folder: Path, dtype: str | None) -> Checkpoint:
   model = presets.build(sizes, dtype=dtype or description["dtype"])
   tokenizer = Tokenizer.from_file(folder / MODEL_FILE, sizes["num_bins"])
   params, step = checkpoint.restore_params(folder, model)
+  if not stacked:
+    model = presets.build(
+      sizes, dtype=dtype or description["dtype"], stacked=False
+    )
+    params = stacking.separate(params)
   # Converted checkpoints keep the default they came with.
   ngram_size = huggingface.ngram_size(folder)
   return Checkpoint(model, sizes, params, tokenizer, step, ngram_size)
 
 
-def _huggingface(folder: Path, dtype: str) -> Checkpoint:
+def _huggingface(folder: Path, dtype: str, stacked: bool) -> Checkpoint:
   tokenizer = processor.read(folder)
   sizes = huggingface.read_sizes(folder, tokenizer.vocab.num_bins)
   source = weights.SafetensorsFolder(folder)
-  loaded = _foreign(source, sizes, tokenizer, dtype, "huggingface")
+  loaded = _foreign(source, sizes, tokenizer, dtype, "huggingface", stacked)
   return loaded._replace(no_repeat_ngram_size=huggingface.ngram_size(folder))
 
 
-def _fairseq(path: Path, dtype: str) -> Checkpoint:
+def _fairseq(path: Path, dtype: str, stacked: bool) -> Checkpoint:
   source = fairseq.TorchFile(path)
   sizes = fairseq.sizes_of(source)
   tokenizer = Tokenizer.from_file(path.parent / MODEL_FILE, sizes["num_bins"])
   # The original's decoder has that rule built in.
-  return _foreign(source, sizes, tokenizer, dtype, "fairseq")._replace(
-    no_repeat_ngram_size=3
-  )
+  loaded = _foreign(source, sizes, tokenizer, dtype, "fairseq", stacked)
+  return loaded._replace(no_repeat_ngram_size=3)
 
 
-def _foreign(source, sizes, tokenizer, dtype, system):
-  model = presets.build(sizes, dtype=dtype)
+def _foreign(source, sizes, tokenizer, dtype, system, stacked):
+  model = presets.build(sizes, dtype=dtype, stacked=stacked)
   params, dropped = transfer.load(
     source,
     jax.eval_shape(lambda: state.init_params(model, jax.random.key(0))),

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from kosmos2_jax.convert.mapping import DROPPED, TABLE, TIED
+from kosmos2_jax.models import stacking
 
 
 @runtime_checkable
@@ -35,7 +36,7 @@ def load(
   Args:
     source: the file.
     abstract_params: the nested parameters of the model, or anything of that
-      structure whose leaves have `shape`.
+      structure whose leaves have `shape`; with stacked or separate layers.
     vocab_size: rows of the embedding that are no padding.
     system: "huggingface" or "fairseq", the column of `TABLE`.
 
@@ -53,26 +54,35 @@ def load(
   here = set(source.names())
   used, missing, problems = set(), [], []
   params = {}
-  for path, leaf in wanted.items():
+  for name, leaf in wanted.items():
+    path, number = stacking.stacked_path(name)
     if path not in entries:
       raise ValueError(
         f"parameter {path} has no counterpart in {system} checkpoints; they"
         " hold models of the released architecture only"
       )
     entry = entries[path]
-    stacked = "/layers/" in path
-    names = _names(getattr(entry, system), leaf.shape[0] if stacked else None)
+    stacked = "/layers/" in path and number is None
+    template = getattr(entry, system).replace(
+      "{}", "{}" if number is None else str(number)
+    )
+    # The kernels of separate layers lie as they do in files.
+    layout = entry.layout
+    if number is not None:
+      layout = {"linear": "same", "heads": "head_rows"}.get(layout, layout)
     array = np.zeros(leaf.shape, np.float32)
-    for i, name in enumerate(names):
-      used.add(name)
-      if name not in here:
-        missing.append(name)
+    for i, theirs in enumerate(
+      _names(template, leaf.shape[0] if stacked else None)
+    ):
+      used.add(theirs)
+      if theirs not in here:
+        missing.append(theirs)
         continue
       place = array[i] if stacked else array
-      found = source.read(name)
-      if problem := _fill(place, found, entry.layout, vocab_size):
-        problems.append(f"{name} has shape {found.shape}, {problem}")
-    params[path] = array
+      found = source.read(theirs)
+      if problem := _fill(place, found, layout, vocab_size):
+        problems.append(f"{theirs} has shape {found.shape}, {problem}")
+    params[name] = array
   left = sorted(here - used)
   dropped = [f"{name}: {DROPPED[name]}" for name in left if name in DROPPED]
   tied = [name for name in left if TIED.get(name) in here]
@@ -155,6 +165,7 @@ def _fill(
     "same": shape,
     "linear": shape[::-1],
     "heads": (math.prod(shape[1:]), shape[0]),
+    "head_rows": (math.prod(shape[:-1]), shape[-1]),
     "head_bias": (math.prod(shape),),
     "conv": (shape[-1:] + shape[-2:-1] + shape[:-2]),
   }[layout]

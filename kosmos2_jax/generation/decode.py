@@ -7,9 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from kosmos2_jax.generation import sampling
+from kosmos2_jax.generation import beams, sampling
+from kosmos2_jax.generation.beams import BeamOptions
 from kosmos2_jax.generation.sampling import Options
+from kosmos2_jax.models import stacking
 from kosmos2_jax.models.kosmos2 import Kosmos2
+from kosmos2_jax.models.stacking import KvCache
 
 GREEDY = Options()
 
@@ -22,11 +25,31 @@ class GenerateOutput(NamedTuple):
     lengths: how many of `tokens` count, the ending `eos_id` included.
     log_probs: natural log-probability of each new id under the model itself,
       before any rule or temperature; zeros behind the end.
+    scores: what answers of one prompt are compared by: the sum of
+      `log_probs`; with beams that of what the rules left, divided by
+      length^penalty.
   """
 
   tokens: Int[Array, "B new"]
   lengths: Int[Array, " B"]
   log_probs: Float[Array, "B new"]
+  scores: Float[Array, " B"]
+
+
+class Prefix(NamedTuple):
+  """What several prompts begin with, computed once.
+
+  Attributes:
+    tokens: the beginnings; none is padded.
+    images: normalised pictures of each, or None.
+    image_mask: slots among `tokens` that image latents fill.
+    rows: which of the U beginnings each of the B prompts has.
+  """
+
+  tokens: Int[Array, "U P"]
+  images: Float[Array, "U M height width 3"] | None
+  image_mask: Bool[Array, "U P"] | None
+  rows: Int[Array, " B"]
 
 
 class _Loop(NamedTuple):
@@ -34,15 +57,14 @@ class _Loop(NamedTuple):
 
   step: Int[Array, ""]
   token: Int[Array, " B"]
-  log_prob: Float[Array, " B"]
   done: Bool[Array, " B"]
   history: Int[Array, "B S"]
-  kv_cache: dict[str, Array]
+  kv_cache: KvCache
   output: GenerateOutput
 
 
 @functools.partial(
-  jax.jit, static_argnames=("model", "max_new_tokens", "options")
+  jax.jit, static_argnames=("model", "max_new_tokens", "options", "beam")
 )
 def generate(
   model: Kosmos2,
@@ -51,10 +73,12 @@ def generate(
   lengths: Int[Array, " B"],
   images: Float[Array, "B M height width 3"] | None = None,
   image_mask: Bool[Array, "B T"] | None = None,
+  prefix: Prefix | None = None,
   *,
   max_new_tokens: int,
   eos_id: int | Int[Array, ""],
   options: Options = GREEDY,
+  beam: BeamOptions | None = None,
   keys: Array | None = None,
 ) -> GenerateOutput:
   """Continues every prompt.
@@ -66,58 +90,79 @@ def generate(
   Args:
     model: the module; static, so one compilation per model and shape.
     params: its parameters.
-    tokens: prompts.
+    tokens: prompts, or with `prefix` what follows it in each.
     lengths: real tokens in each row, at least 1.
     images: normalised pictures, or None.
     image_mask: slots among `tokens` that image latents fill.
+    prefix: what the prompts begin with, or None; its pictures are the only
+      ones then.
     max_new_tokens: most tokens to add.
     eos_id: the id that ends a row.
     options: how the next token is chosen; greedy by default.
+    beam: beam search with these options instead of one answer a row. Its
+      `num_results` answers of a row follow each other, best first.
     keys: one random key a row; needed above temperature 0.
 
   Returns:
     The new tokens; see `GenerateOutput`.
 
   Raises:
-    ValueError: if tokens are to be drawn and there are no keys.
+    ValueError: if tokens are to be drawn and there are no keys, or in a beam.
   """
   if options.temperature and keys is None:
     raise ValueError("temperature above 0 needs a random key for every row.")
-  batch_size, prompt_length = tokens.shape
-  variables = {"params": params}
-  kv_cache = model.decoder.new_kv_cache(
-    batch_size, prompt_length + max_new_tokens
+  if options.temperature and beam is not None:
+    raise ValueError("beam search draws no tokens; leave temperature at 0.")
+  logits, kv_cache, history, lengths = _read_prompts(
+    model,
+    params,
+    (tokens, lengths, images, image_mask),
+    prefix,
+    max_new_tokens,
   )
-  image_latents = None
-  if images is not None and images.shape[1]:
-    image_latents = model.apply(variables, images, method="encode_images")
-  logits, kv_cache = prefill(
-    model, params, tokens, lengths, kv_cache, image_latents, image_mask
-  )
+  if beam is not None:
+    found = beams.search(
+      functools.partial(decode_step, model, params),
+      logits,
+      kv_cache,
+      history,
+      lengths,
+      max_new_tokens=max_new_tokens,
+      eos_id=eos_id,
+      options=options,
+      beam=beam,
+    )
+    return GenerateOutput(*found)
 
-  def next_token(logits, history, step):
+  def choose(logits, history, step, done, output):
     log_probs = jax.nn.log_softmax(logits, axis=-1)
     allowed = sampling.restrict(
       logits, history, lengths + step, step, options, eos_id
     )
     token = sampling.choose(allowed, keys, step, options)
-    log_prob = jnp.take_along_axis(log_probs, token[:, None], axis=-1)
-    return token, log_prob[:, 0]
+    token = jnp.where(done, 0, token)
+    log_prob = jnp.take_along_axis(log_probs, token[:, None], axis=-1)[:, 0]
+    log_prob = jnp.where(done, 0.0, log_prob)
+    output = GenerateOutput(
+      output.tokens.at[:, step].set(token),
+      output.lengths + ~done,
+      output.log_probs.at[:, step].set(log_prob),
+      output.scores + log_prob,
+    )
+    return token, done | (token == eos_id), output
 
-  history = jnp.pad(tokens, ((0, 0), (0, max_new_tokens)))
-  first_step = jnp.zeros((), jnp.int32)
-  token, log_prob = next_token(logits, history, first_step)
-  start = _Loop(
-    step=first_step,
-    token=token,
-    log_prob=log_prob,
-    done=jnp.zeros(batch_size, bool),
-    history=history,
-    kv_cache=kv_cache,
-    output=GenerateOutput(
+  batch_size = len(history)
+  start = jnp.zeros((), jnp.int32)
+  token, done, output = choose(
+    logits,
+    history,
+    start,
+    jnp.zeros(batch_size, bool),
+    GenerateOutput(
       jnp.zeros((batch_size, max_new_tokens), jnp.int32),
       jnp.zeros(batch_size, jnp.int32),
       jnp.zeros((batch_size, max_new_tokens), jnp.float32),
+      jnp.zeros(batch_size, jnp.float32),
     ),
   )
 
@@ -125,27 +170,65 @@ def generate(
     return (loop.step < max_new_tokens) & ~jnp.all(loop.done)
 
   def body(loop: _Loop) -> _Loop:
-    output = GenerateOutput(
-      loop.output.tokens.at[:, loop.step].set(
-        jnp.where(loop.done, 0, loop.token)
-      ),
-      loop.output.lengths + ~loop.done,
-      loop.output.log_probs.at[:, loop.step].set(
-        jnp.where(loop.done, 0.0, loop.log_prob)
-      ),
-    )
+    place = lengths + loop.step - 1
     logits, kv_cache = decode_step(
-      model, params, loop.token, lengths + loop.step, loop.kv_cache
+      model, params, loop.token, place, loop.kv_cache
     )
-    rows = jnp.arange(batch_size)
-    history = loop.history.at[rows, lengths + loop.step].set(loop.token)
-    token, log_prob = next_token(logits, history, loop.step + 1)
-    done = loop.done | (loop.token == eos_id)
-    return _Loop(
-      loop.step + 1, token, log_prob, done, history, kv_cache, output
+    history = loop.history.at[jnp.arange(batch_size), place].set(loop.token)
+    token, done, output = choose(
+      logits, history, loop.step, loop.done, loop.output
     )
+    return _Loop(loop.step + 1, token, done, history, kv_cache, output)
 
-  return jax.lax.while_loop(unfinished, body, start).output
+  first = _Loop(start + 1, token, done, history, kv_cache, output)
+  return jax.lax.while_loop(unfinished, body, first).output
+
+
+def _read_prompts(model, params, prompts, prefix, max_new_tokens):
+  """Logits after each prompt, the cache, and the prompts with their lengths."""
+  tokens, lengths, images, image_mask = prompts
+  batch_size, length = tokens.shape
+  start, kv_cache, history = 0, None, tokens
+  if prefix is not None:
+    num_prefixes, start = prefix.tokens.shape
+    _, shared = prefill(
+      model,
+      params,
+      prefix.tokens,
+      jnp.full(num_prefixes, start),
+      model.decoder.new_kv_cache(num_prefixes, start),
+      encode(model, params, prefix.images),
+      prefix.image_mask,
+    )
+    kv_cache = stacking.lengthen_cache(
+      stacking.take_rows(shared, prefix.rows), length + max_new_tokens
+    )
+    history = jnp.concatenate([prefix.tokens[prefix.rows], tokens], axis=1)
+  else:
+    kv_cache = model.decoder.new_kv_cache(batch_size, length + max_new_tokens)
+  logits, kv_cache = prefill(
+    model,
+    params,
+    tokens,
+    lengths,
+    kv_cache,
+    encode(model, params, images),
+    image_mask,
+    start,
+  )
+  history = jnp.pad(history, ((0, 0), (0, max_new_tokens)))
+  return logits, kv_cache, history, lengths + start
+
+
+def encode(
+  model: Kosmos2,
+  params: dict,
+  images: Float[Array, "B M height width 3"] | None,
+) -> Float[Array, "B M L D"] | None:
+  """The latents of the pictures; None where there are none."""
+  if images is None or not images.shape[1]:
+    return None
+  return model.apply({"params": params}, images, method="encode_images")
 
 
 def prefill(
@@ -153,26 +236,37 @@ def prefill(
   params: dict,
   tokens: Int[Array, "B T"],
   lengths: Int[Array, " B"],
-  kv_cache: dict[str, Array],
+  kv_cache: KvCache,
   image_latents: Float[Array, "B M L D"] | None = None,
   image_mask: Bool[Array, "B T"] | None = None,
-) -> tuple[Float[Array, "B V"], dict[str, Array]]:
+  start: int = 0,
+) -> tuple[Float[Array, "B V"], KvCache]:
   """Runs the prompts once; logits of the token after each, and the cache.
 
   Padding behind a short prompt is written to the cache too; no query sees it
   before a decode step has overwritten it (see `masks.cache_mask`).
+
+  Args:
+    model: the module.
+    params: its parameters.
+    tokens: prompts, padded on the right.
+    lengths: real tokens in each row.
+    kv_cache: holds what is before slot `start`.
+    image_latents: see `Kosmos2.encode_images`.
+    image_mask: slots among `tokens` that they fill.
+    start: slot of the first token.
   """
   logits, kv_cache = model.apply(
     {"params": params},
     tokens,
     kv_cache,
-    jnp.zeros(tokens.shape[0], jnp.int32),
+    jnp.full(tokens.shape[0], start, jnp.int32),
     image_latents,
     image_mask,
+    lengths - 1,
     method="decode",
   )
-  last = jnp.take_along_axis(logits, (lengths - 1)[:, None, None], axis=1)
-  return last[:, 0], kv_cache
+  return logits[:, 0], kv_cache
 
 
 def decode_step(
@@ -180,8 +274,8 @@ def decode_step(
   params: dict,
   token: Int[Array, " B"],
   cache_index: Int[Array, " B"],
-  kv_cache: dict[str, Array],
-) -> tuple[Float[Array, "B V"], dict[str, Array]]:
+  kv_cache: KvCache,
+) -> tuple[Float[Array, "B V"], KvCache]:
   """Adds one token to every row; logits of the next one, and the cache."""
   logits, kv_cache = model.apply(
     {"params": params}, token[:, None], kv_cache, cache_index, method="decode"

@@ -11,10 +11,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from kosmos2_jax.models import initializers, layers, masks
+from kosmos2_jax.models import initializers, layers, masks, stacking
+from kosmos2_jax.models.stacking import KvCache
 
 VOCAB_MULTIPLE = 128  # rows are padded to this, so that meshes divide them
 PAD_ID = 1
+KV_NAMES = ("key", "value")
 LOCATION_INITS = ("normal", "sincos2d")
 
 
@@ -54,6 +56,7 @@ class DecoderLayer(nn.Module):
   mlp_dim: int
   gain: float
   dropout_rate: float
+  transposed: bool = False
   dtype: jnp.dtype = jnp.dtype("float32")
 
   @nn.compact
@@ -73,6 +76,7 @@ class DecoderLayer(nn.Module):
       self.num_heads,
       inner_norm=True,
       value_gain=self.gain,
+      transposed=self.transposed,
       dtype=self.dtype,
       name="attention",
     )(h, attn_mask=attn_mask, kv_cache=kv_cache, cache_index=cache_index)
@@ -83,6 +87,7 @@ class DecoderLayer(nn.Module):
       layers.exact_gelu,
       inner_norm=True,
       gain=self.gain,
+      transposed=self.transposed,
       dtype=self.dtype,
       name="mlp",
     )(h)
@@ -105,8 +110,9 @@ class Decoder(nn.Module):
       location token at the code of its place, so that neighbouring bins are
       neighbours from the first step (for models trained from scratch).
     dtype: compute type.
-    remat: see `layers.scan_layers`.
-    unroll: see `layers.scan_layers`.
+    stacked: see `stacking`.
+    remat: see `stacking.scan_layers`.
+    unroll: see `stacking.scan_layers`.
   """
 
   vocab_size: int
@@ -118,6 +124,7 @@ class Decoder(nn.Module):
   dropout_rate: float = 0.0
   location_init: str = "normal"
   dtype: jnp.dtype = jnp.dtype("float32")
+  stacked: bool = True
   remat: str = "none"
   unroll: int = 1
 
@@ -138,21 +145,27 @@ class Decoder(nn.Module):
       (padded_size(self.vocab_size), self.width),
     )
     self.embed_dropout = nn.Dropout(self.dropout_rate)
-    stack = layers.scan_layers(
-      DecoderLayer,
-      depth=self.depth,
-      remat=self.remat,
-      unroll=self.unroll,
-      num_broadcast=2,
-    )
-    self.layers = stack(
+    sizes = (
       self.num_heads,
       self.mlp_dim,
       initializers.sub_ln_gain(self.depth),
       self.dropout_rate,
-      dtype=self.dtype,
-      name="layers",
     )
+    if self.stacked:
+      stack = stacking.scan_layers(
+        DecoderLayer,
+        depth=self.depth,
+        remat=self.remat,
+        unroll=self.unroll,
+        num_broadcast=2,
+      )
+      self.layers = stack(*sizes, dtype=self.dtype, name="layers")
+    else:
+      # Flax names them layers_0, layers_1, …
+      self.layers = [
+        DecoderLayer(*sizes, transposed=True, dtype=self.dtype)
+        for _ in range(self.depth)
+      ]
     self.final_norm = layers.layer_norm("final_norm", self.dtype)
 
   def __call__(
@@ -162,10 +175,11 @@ class Decoder(nn.Module):
     image_mask: Bool[Array, "B T"] | None = None,
     segment_ids: Int[Array, "B T"] | None = None,
     positions: Int[Array, "B T"] | None = None,
-    kv_cache: dict[str, Array] | None = None,
+    kv_cache: KvCache | None = None,
     cache_index: Int[Array, " B"] | None = None,
+    last: Int[Array, " B"] | None = None,
     deterministic: bool = True,
-  ) -> tuple[Float[Array, "B T V"], dict[str, Array] | None]:
+  ) -> tuple[Float[Array, "B wanted V"], KvCache | None]:
     """Logits of the next token at every position.
 
     Args:
@@ -178,6 +192,8 @@ class Decoder(nn.Module):
         (or 0) if None.
       kv_cache: see `new_kv_cache`; the new keys and values are written to it.
       cache_index: int32 [B], the slot of the first token; needed with a cache.
+      last: int32 [B], the only token of each row whose logits are wanted, for
+        a result [B, 1, V]; None for all.
       deterministic: False turns dropout on (rng "dropout").
 
     Returns:
@@ -186,7 +202,8 @@ class Decoder(nn.Module):
     """
     length = tokens.shape[1]
     if kv_cache is not None:
-      num_slots = kv_cache["key"].shape[2]
+      one = kv_cache if self.stacked else kv_cache[0]
+      num_slots = one["key"].shape[-3]
       attn_mask = masks.cache_mask(cache_index, length, num_slots)
       start = cache_index[:, None]
     else:
@@ -202,9 +219,11 @@ class Decoder(nn.Module):
     x = x * math.sqrt(self.width)
     x = x + sinusoidal_positions(positions, self.width).astype(self.dtype)
     x = self.embed_dropout(x, deterministic=deterministic)
-    x, kv_cache = self.layers(
-      x, kv_cache, attn_mask, cache_index, deterministic
+    x, kv_cache = stacking.run_layers(
+      self.layers, x, kv_cache, attn_mask, cache_index, deterministic
     )
+    if last is not None:
+      x = jnp.take_along_axis(x, last[:, None, None], axis=1)
     x = self.final_norm(x)
     logits = jnp.einsum(
       "btd,vd->btv",
@@ -215,16 +234,19 @@ class Decoder(nn.Module):
     real = jnp.arange(logits.shape[-1]) < self.vocab_size
     return jnp.where(real, logits, layers.MASKED_LOGIT), kv_cache
 
-  def new_kv_cache(self, batch_size: int, num_slots: int) -> dict[str, Array]:
-    """An empty cache: `key` and `value` [depth, B, num_slots, N, H]."""
-    shape = (
-      self.depth,
-      batch_size,
-      num_slots,
-      self.num_heads,
-      self.head_dim,
-    )
-    return {k: jnp.zeros(shape, self.dtype) for k in ("key", "value")}
+  def new_kv_cache(self, batch_size: int, num_slots: int) -> KvCache:
+    """An empty cache: `key` and `value` [depth, B, num_slots, N, H].
+
+    With separate layers a list of `depth` such dicts without the first axis.
+    """
+    shape = (batch_size, num_slots, self.num_heads, self.head_dim)
+
+    def empty(*lead):
+      return {k: jnp.zeros((*lead, *shape), self.dtype) for k in KV_NAMES}
+
+    if self.stacked:
+      return empty(self.depth)
+    return [empty() for _ in range(self.depth)]
 
   def _embedding_init(self, key, shape, dtype=jnp.float32):
     table = jax.random.normal(key, shape, dtype) * self.width**-0.5

@@ -6,6 +6,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from kosmos2_jax.models.decoder import Decoder
 from kosmos2_jax.models.resampler import PerceiverResampler
+from kosmos2_jax.models.stacking import KvCache
 from kosmos2_jax.models.vision import VisionEncoder
 
 NORM_EPS = 1e-12
@@ -81,11 +82,12 @@ class Kosmos2(nn.Module):
   def decode(
     self,
     tokens: Int[Array, "B T"],
-    kv_cache: dict[str, Array],
+    kv_cache: KvCache,
     cache_index: Int[Array, " B"],
     image_latents: Float[Array, "B M L D"] | None = None,
     image_mask: Bool[Array, "B T"] | None = None,
-  ) -> tuple[Float[Array, "B T V"], dict[str, Array]]:
+    last: Int[Array, " B"] | None = None,
+  ) -> tuple[Float[Array, "B wanted V"], KvCache]:
     """Logits and the grown cache; prefill and decode steps are the same call.
 
     Args:
@@ -94,6 +96,8 @@ class Kosmos2(nn.Module):
       cache_index: slot (and position) of the first of these tokens in a row.
       image_latents: see `encode_images`; needed where `image_mask` is True.
       image_mask: slots among these T tokens that latents fill.
+      last: the only token of each row whose logits are wanted, for a result
+        [B, 1, V]; None for all.
     """
     return self.decoder(
       tokens,
@@ -101,4 +105,5 @@ class Kosmos2(nn.Module):
       image_mask,
       kv_cache=kv_cache,
       cache_index=cache_index,
+      last=last,
     )

@@ -96,6 +96,7 @@ def build(
   sizes: Mapping[str, Any],
   *,
   dtype: str = "float32",
+  stacked: bool = True,
   remat: str = "none",
   unroll: int = 1,
 ) -> Kosmos2:
@@ -105,7 +106,8 @@ def build(
     sizes: as in `PRESETS`: `vocab_size`, `num_bins` and the sections
       `vision`, `resampler`, `decoder`.
     dtype: compute type, "float32" or "bfloat16"; parameters are float32.
-    remat: "none", "full" or "dots"; see `layers.scan_layers`.
+    stacked: the layers in one loop, or each on its own; see `stacking`.
+    remat: "none", "full" or "dots"; see `stacking.scan_layers`.
     unroll: layers per loop iteration; a large number means no loop at all.
 
   Raises:
@@ -120,11 +122,10 @@ def build(
   if dtype not in ("float32", "bfloat16"):
     raise ValueError(f'dtype must be "float32" or "bfloat16"; got {dtype!r}.')
   kind = jnp.dtype(dtype)
+  depthwise = {"stacked": stacked, "remat": remat, "unroll": unroll}
   try:
     return Kosmos2(
-      vision=VisionEncoder(
-        **sizes["vision"], dtype=kind, remat=remat, unroll=unroll
-      ),
+      vision=VisionEncoder(**sizes["vision"], dtype=kind, **depthwise),
       resampler=PerceiverResampler(
         **sizes["resampler"], width=sizes["decoder"]["width"], dtype=kind
       ),
@@ -133,8 +134,7 @@ def build(
         sizes["num_bins"],
         **sizes["decoder"],
         dtype=kind,
-        remat=remat,
-        unroll=unroll,
+        **depthwise,
       ),
     )
   except TypeError as error:

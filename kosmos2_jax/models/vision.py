@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from jaxtyping import Array, Float
 
-from kosmos2_jax.models import initializers, layers
+from kosmos2_jax.models import initializers, layers, stacking
 
 POSITION_INITS = ("normal", "sincos2d")
 STEMS = ("patch", "conv")
@@ -18,6 +18,7 @@ class VisionLayer(nn.Module):
 
   num_heads: int
   mlp_dim: int
+  transposed: bool = False
   dtype: jnp.dtype = jnp.dtype("float32")
 
   @nn.compact
@@ -28,12 +29,20 @@ class VisionLayer(nn.Module):
     del deterministic
     h = layers.layer_norm("attn_norm", self.dtype)(x)
     h, _ = layers.Attention(
-      x.shape[-1], self.num_heads, dtype=self.dtype, name="attention"
+      x.shape[-1],
+      self.num_heads,
+      transposed=self.transposed,
+      dtype=self.dtype,
+      name="attention",
     )(h)
     x = x + h
     h = layers.layer_norm("mlp_norm", self.dtype)(x)
     h = layers.Mlp(
-      self.mlp_dim, layers.quick_gelu, dtype=self.dtype, name="mlp"
+      self.mlp_dim,
+      layers.quick_gelu,
+      transposed=self.transposed,
+      dtype=self.dtype,
+      name="mlp",
     )(h)
     return x + h, per_layer
 
@@ -89,8 +98,9 @@ class VisionEncoder(nn.Module):
     stem: "patch" (one linear map, as CLIP) or "conv".
     position_init: "normal" (as CLIP) or "sincos2d"; both are then learned.
     dtype: compute type.
-    remat: see `layers.scan_layers`.
-    unroll: see `layers.scan_layers`.
+    stacked: see `stacking`.
+    remat: see `stacking.scan_layers`.
+    unroll: see `stacking.scan_layers`.
   """
 
   image_size: int
@@ -102,6 +112,7 @@ class VisionEncoder(nn.Module):
   stem: str = "patch"
   position_init: str = "normal"
   dtype: jnp.dtype = jnp.dtype("float32")
+  stacked: bool = True
   remat: str = "none"
   unroll: int = 1
 
@@ -152,17 +163,26 @@ class VisionEncoder(nn.Module):
       "positions", self._position_init(), (self.num_patches, self.width)
     )
     x = layers.layer_norm("pre_norm", self.dtype)(x + positions.astype(x.dtype))
-    stack = layers.scan_layers(
-      VisionLayer,
-      depth=self.depth,
-      remat=self.remat,
-      unroll=self.unroll,
-      num_broadcast=0,
-    )
-    x, _ = stack(self.num_heads, self.mlp_dim, dtype=self.dtype, name="layers")(
-      x, None, True
-    )
+    x, _ = stacking.run_layers(self._layers(), x, None, True)
     return layers.layer_norm("post_norm", self.dtype)(x)
+
+  def _layers(self):
+    sizes = (self.num_heads, self.mlp_dim)
+    if self.stacked:
+      stack = stacking.scan_layers(
+        VisionLayer,
+        depth=self.depth,
+        remat=self.remat,
+        unroll=self.unroll,
+        num_broadcast=0,
+      )
+      return stack(*sizes, dtype=self.dtype, name="layers")
+    return [
+      VisionLayer(
+        *sizes, transposed=True, dtype=self.dtype, name=f"layers_{i}"
+      )
+      for i in range(self.depth)
+    ]
 
   def _check(self, shape):
     if self.image_size % self.patch_size:
