@@ -9,6 +9,7 @@ frozen dataclasses come out, never an array of a device. Neither TensorFlow
 nor torch is imported.
 """
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +18,11 @@ import jax
 
 from kosmos2_jax.convert import loading
 from kosmos2_jax.generation.answers import Generation, leading_boxes
+from kosmos2_jax.generation.beams import BeamOptions
 from kosmos2_jax.generation.constraints import BoxGrammar
 from kosmos2_jax.generation.engine import Engine
 from kosmos2_jax.generation.prompting import ImageLike
+from kosmos2_jax.generation.requests import Answer
 from kosmos2_jax.generation.sampling import Options
 from kosmos2_jax.text import markup
 from kosmos2_jax.text import prompts as prompt_texts
@@ -84,6 +87,10 @@ class Predictor(Engine):
     top_k: int = 0,
     top_p: float = 1.0,
     no_repeat_ngram_size: int | None = None,
+    num_beams: int = 1,
+    length_penalty: float = 1.0,
+    early_stopping: bool | str = False,
+    num_results: int = 1,
     constrain_boxes: bool = False,
     seed: int | Sequence[int] = 0,
   ) -> list[Generation]:
@@ -101,6 +108,11 @@ class Predictor(Engine):
       top_k: see `generation.sampling.Options`.
       top_p: see there.
       no_repeat_ngram_size: see there; None is the checkpoint's own default.
+      num_beams: above 1, beam search; see `generation.beams.BeamOptions`.
+      length_penalty: see there.
+      early_stopping: see there.
+      num_results: answers for each prompt, at most `num_beams`; those behind
+        the best one are its `alternatives`.
       constrain_boxes: every `<object>` holds well-formed boxes.
       seed: one for all prompts, or one for each. An answer depends on its
         own prompt and seed only, not on the batch it is in.
@@ -121,6 +133,9 @@ class Predictor(Engine):
       no_repeat_ngram_size=no_repeat_ngram_size,
       boxes=BoxGrammar(self.tokenizer.vocab) if constrain_boxes else None,
     )
+    beam = None
+    if num_beams != 1 or num_results != 1:
+      beam = BeamOptions(num_beams, length_penalty, early_stopping, num_results)
     eos_id = self.tokenizer.vocab.eos_id
     rows = self._rows(prompts, images, max_new_tokens)
     seeds = [seed] * len(prompts) if isinstance(seed, int) else list(seed)
@@ -130,20 +145,24 @@ class Predictor(Engine):
         " for all, or one for each."
       )
     answers = []
-    for tokens, log_probs in self._generate(
-      rows, max_new_tokens, eos_id, options, seeds
+    for several in self._generate(
+      rows, max_new_tokens, eos_id, options, beam, seeds
     ):
-      finished = bool(tokens) and tokens[-1] == eos_id
-      size = len(tokens) - finished
-      answers.append(
-        Generation(
-          self.tokenizer.decode(tokens[:size]),
-          tuple(tokens[:size]),
-          tuple(log_probs[:size]),
-          finished,
-        )
-      )
+      best, *others = [self._read(answer) for answer in several]
+      answers.append(dataclasses.replace(best, alternatives=tuple(others)))
     return answers
+
+  def _read(self, answer: Answer) -> Generation:
+    tokens, log_probs, score = answer
+    finished = bool(tokens) and tokens[-1] == self.tokenizer.vocab.eos_id
+    size = len(tokens) - finished
+    return Generation(
+      self.tokenizer.decode(tokens[:size]),
+      tuple(tokens[:size]),
+      tuple(log_probs[:size]),
+      finished,
+      score,
+    )
 
   def ground(
     self,
@@ -223,9 +242,12 @@ class Predictor(Engine):
       vocab.object_end_id,
       options,
     )
-    if constrained:
-      answers = [([vocab.object_id, *t], [0.0, *p]) for t, p in answers]
-    return [leading_boxes(*answer, vocab) for answer in answers]
+    boxes = []
+    for [(tokens, log_probs, _)] in answers:
+      if constrained:
+        tokens, log_probs = [vocab.object_id, *tokens], [0.0, *log_probs]
+      boxes.append(leading_boxes(tokens, log_probs, vocab))
+    return boxes
 
   def describe(
     self,

@@ -18,12 +18,18 @@ class Generation:
     tokens: the new ids, without the one that ended them.
     log_probs: natural log-probability of each of `tokens`.
     finished: True if the model ended by itself, False if it was cut off.
+    score: the sum of the log-probabilities, the end's included; with beams
+      that of what the rules left, divided by length^penalty.
+    alternatives: further answers to the same prompt, next best first; only
+      beam search gives any.
   """
 
   text: str
   tokens: tuple[int, ...]
   log_probs: tuple[float, ...]
   finished: bool
+  score: float = 0.0
+  alternatives: tuple["Generation", ...] = ()
 
 
 def leading_boxes(

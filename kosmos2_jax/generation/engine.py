@@ -3,6 +3,8 @@
 `Predictor` is this with the questions people ask; here is what they share.
 """
 
+import collections
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +12,7 @@ import jax
 import numpy as np
 
 from kosmos2_jax.generation import prompting, requests
+from kosmos2_jax.generation.beams import BeamOptions
 from kosmos2_jax.generation.prompting import ImageLike
 from kosmos2_jax.generation.requests import Score
 from kosmos2_jax.generation.sampling import Options
@@ -176,6 +179,7 @@ class Engine:
         f"there are {len(prompts)} prompts but {len(images)} entries of"
         " images; give one entry (None, a picture or a list) for each prompt."
       )
+    prepare = self._remembering()
     for prompt, pictures in zip(prompts, images, strict=True):
       row = prompting.make_row(
         prompt,
@@ -183,9 +187,31 @@ class Engine:
         self.tokenizer,
         num_latents=self.model.resampler.num_latents,
         image_size=self.model.vision.image_size,
+        prepare=prepare,
       )
       self._check_length(row, max_new_tokens)
       yield row
+
+  def _remembering(self):
+    """`prepare_image` that gives the same array for the same picture again.
+
+    That saves work here, and is how rows about one picture find each other.
+    """
+    recent = collections.OrderedDict()
+
+    def prepare(image, size):
+      # The identity of an object names it as long as it is kept here; files
+      # behind equal paths are taken to be the same during one call.
+      is_path = isinstance(image, str | os.PathLike)
+      key = os.fspath(image) if is_path else id(image)
+      if key not in recent:
+        recent[key] = image, prompting.prepare_image(image, size)
+        if len(recent) > self.batch_size:
+          recent.popitem(last=False)
+      recent.move_to_end(key)
+      return recent[key][1]
+
+    return prepare
 
   def _check_length(self, row: prompting.Row, more: int) -> None:
     if len(row.tokens) + more > self.max_length:
@@ -201,8 +227,9 @@ class Engine:
     max_new_tokens: int,
     eos_id: int,
     options: Options,
+    beam: BeamOptions | None = None,
     seeds: Sequence[int] = (),
-  ) -> list[requests.Answer]:
+  ) -> list[list[requests.Answer]]:
     return requests.generate(
       self.model,
       self.params,
@@ -212,5 +239,6 @@ class Engine:
       batch_size=self.batch_size,
       max_new_tokens=max_new_tokens,
       options=options,
+      beam=beam,
       seeds=seeds,
     )

@@ -6,7 +6,7 @@ array here lives on a device.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,6 +129,7 @@ def make_row(
   *,
   num_latents: int,
   image_size: int,
+  prepare: Callable[[ImageLike, int], np.ndarray] = prepare_image,
 ) -> Row:
   """Lays out one prompt with the slots of its pictures.
 
@@ -139,6 +140,7 @@ def make_row(
     tokenizer: text to ids.
     num_latents: slots a picture takes.
     image_size: height and width that pictures are brought to.
+    prepare: `prepare_image`, or that with a memory.
 
   Raises:
     FileNotFoundError, TypeError: for a picture that cannot be read.
@@ -170,9 +172,7 @@ def make_row(
     is_place = token == image_id
     tokens += block if is_place else [token]
     image_mask += block_mask if is_place else [False]
-  return Row(
-    tokens, image_mask, [prepare_image(p, image_size) for p in pictures]
-  )
+  return Row(tokens, image_mask, [prepare(p, image_size) for p in pictures])
 
 
 def insert_boxes(text: str, boxes: Sequence[PhraseBoxes], num_bins: int) -> str:
@@ -222,16 +222,58 @@ def _location_texts(box_xyxy: location.BoxLike, num_bins: int) -> str:
   )
 
 
-def stack_rows(rows: Sequence[Row], pad_id: int) -> Rows:
+def common_prefixes(
+  rows: Sequence[Row],
+) -> tuple[list[Row], list[int], list[Row]] | None:
+  """Splits rows that ask about the same pictures behind those pictures.
+
+  Pictures are the same if they are the same arrays. The split is where the
+  last picture ends, and not where the texts begin to differ, so that functions
+  of the parts compile once for many batches.
+
+  Args:
+    rows: at least one.
+
+  Returns:
+    The different beginnings, which of them each row has, and what follows it
+    in each row; or None where that is not worth it: not all rows have
+    pictures, their pictures end at different places, or fewer than half of
+    the beginnings would be saved.
+  """
+  ends = {
+    len(row.image_mask) - row.image_mask[::-1].index(True) + 1
+    if row.images
+    else 0
+    for row in rows
+  }
+  end = ends.pop()
+  if ends or not end or any(len(row.tokens) <= end for row in rows):
+    return None
+  prefixes: dict[tuple[int, ...], tuple[int, Row]] = {}
+  which = []
+  for row in rows:
+    key = (*map(id, row.images), *row.tokens[:end])
+    beginning = Row(row.tokens[:end], row.image_mask[:end], row.images)
+    which.append(prefixes.setdefault(key, (len(prefixes), beginning))[0])
+  if 2 * len(prefixes) > len(rows):
+    return None
+  rest = [Row(row.tokens[end:], row.image_mask[end:], []) for row in rows]
+  return [row for _, row in prefixes.values()], which, rest
+
+
+def stack_rows(
+  rows: Sequence[Row], pad_id: int, multiple: int = LENGTH_MULTIPLE
+) -> Rows:
   """Pads rows to one array each, in few different shapes.
 
-  The length is rounded up to a multiple of 16 and the number of rows to a
-  power of two, so that functions of them compile once for many batches. The
-  rows that are added repeat the first one.
+  The length is rounded up to a multiple and the number of rows to a power of
+  two, so that functions of them compile once for many batches. The rows that
+  are added repeat the first one.
 
   Args:
     rows: at least one.
     pad_id: fills `tokens` behind a row's end.
+    multiple: of the length.
 
   Returns:
     The arrays; `images` and `image_mask` are None if no row has a picture.
@@ -240,7 +282,7 @@ def stack_rows(rows: Sequence[Row], pad_id: int) -> Rows:
   count = 1 << (len(rows) - 1).bit_length()
   rows = [*rows, *[rows[0]] * (count - len(rows))]
   longest = max(len(row.tokens) for row in rows)
-  length = -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+  length = -(-longest // multiple) * multiple
   tokens = np.full((count, length), pad_id, np.int32)
   image_mask = np.zeros((count, length), bool)
   lengths = np.array([len(row.tokens) for row in rows], np.int32)

@@ -12,15 +12,24 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from kosmos2_jax.generation import decode, prompting
+from kosmos2_jax.generation.beams import BeamOptions
 from kosmos2_jax.generation.sampling import Options
 from kosmos2_jax.models.kosmos2 import Kosmos2
 
+# Length of what follows a common beginning, in tokens.
+SUFFIX_MULTIPLE = 8
+
 
 class Answer(NamedTuple):
-  """New ids, with the ending one if reached, and their log-probabilities."""
+  """New ids, with the ending one if reached, and their log-probabilities.
+
+  `score` is what several answers to one prompt are compared by, see
+  `decode.GenerateOutput`.
+  """
 
   tokens: list[int]
   log_probs: list[float]
+  score: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +57,13 @@ def generate(
   batch_size: int,
   max_new_tokens: int,
   options: Options,
-  seeds: Sequence[int],
-) -> list[Answer]:
+  beam: BeamOptions | None = None,
+  seeds: Sequence[int] = (),
+) -> list[list[Answer]]:
   """Continues rows; an answer depends on its row and its seed alone.
+
+  Where several rows of a batch ask about the same pictures, these and the
+  text before them go through the model once.
 
   Args:
     model: the module.
@@ -61,13 +74,17 @@ def generate(
     batch_size: rows that run at once.
     max_new_tokens: where an answer is cut off.
     options: how tokens are chosen.
-    seeds: one for each row.
+    beam: how to search, or None for one answer without a search.
+    seeds: one for each row; needed above temperature 0.
+
+  Returns:
+    For each row its answers, best first; one without `beam`.
   """
   answers = []
   rows = iter(rows)
   # Pictures are prepared as their batch comes: memory is that of one batch.
   while chunk := list(itertools.islice(rows, batch_size)):
-    stacked = prompting.stack_rows(chunk, pad_id)
+    stacked, prefix = _stack(chunk, pad_id)
     keys = None
     if options.temperature:
       start = len(answers)
@@ -80,17 +97,41 @@ def generate(
         model,
         params,
         *jax.device_put(stacked),
+        jax.device_put(prefix),
         max_new_tokens=max_new_tokens,
         eos_id=eos_id,
         options=options,
+        beam=beam,
         keys=keys,
       )
     )
-    answers += [
-      Answer(output.tokens[i, :n].tolist(), output.log_probs[i, :n].tolist())
-      for i, n in enumerate(output.lengths[: len(chunk)].tolist())
+    found = [
+      Answer(
+        output.tokens[i, :n].tolist(),
+        output.log_probs[i, :n].tolist(),
+        float(output.scores[i]),
+      )
+      for i, n in enumerate(output.lengths.tolist())
     ]
+    each = beam.num_results if beam else 1
+    answers += [found[i * each : (i + 1) * each] for i in range(len(chunk))]
   return answers
+
+
+def _stack(
+  rows: Sequence[prompting.Row], pad_id: int
+) -> tuple[prompting.Rows, decode.Prefix | None]:
+  """Rows as arrays, and what they begin with apart if that saves work."""
+  split = prompting.common_prefixes(rows)
+  if split is None:
+    return prompting.stack_rows(rows, pad_id), None
+  prefixes, which, rest = split
+  stacked = prompting.stack_rows(rest, pad_id, SUFFIX_MULTIPLE)
+  first = prompting.stack_rows(prefixes, pad_id, 1)
+  which += [0] * (len(stacked.tokens) - len(which))
+  return stacked, decode.Prefix(
+    first.tokens, first.images, first.image_mask, np.array(which, np.int32)
+  )
 
 
 def score(

@@ -178,9 +178,7 @@ class VisionEncoder(nn.Module):
       )
       return stack(*sizes, dtype=self.dtype, name="layers")
     return [
-      VisionLayer(
-        *sizes, transposed=True, dtype=self.dtype, name=f"layers_{i}"
-      )
+      VisionLayer(*sizes, transposed=True, dtype=self.dtype, name=f"layers_{i}")
       for i in range(self.depth)
     ]
 

@@ -18,7 +18,7 @@ from kosmos2_jax.convert import (
 )
 from kosmos2_jax.models import presets
 from kosmos2_jax.text.tokenizer import Tokenizer
-from tests.convert.samples import random_params
+from tests.convert.samples import build_theirs, random_params
 
 # Vocabulary, decoder (width, depth, MLP, heads), vision (width, depth, MLP,
 # heads, picture, patch), latents, pictures of each prompt.
@@ -42,42 +42,6 @@ SHAPES = {
 }
 
 SLOW = pytest.mark.slow
-
-
-def build_theirs(vocab_size, decoder, vision, num_latents, seed=0):
-  """A model of transformers with random entries in every array."""
-  torch = pytest.importorskip("torch", reason="needs torch")
-  transformers = pytest.importorskip("transformers", reason="needs it")
-  width, depth, mlp_dim, heads = decoder
-  config = transformers.Kosmos2Config(
-    text_config={
-      "vocab_size": vocab_size,
-      "embed_dim": width,
-      "layers": depth,
-      "ffn_dim": mlp_dim,
-      "attention_heads": heads,
-    },
-    vision_config={
-      "hidden_size": vision[0],
-      "num_hidden_layers": vision[1],
-      "intermediate_size": vision[2],
-      "num_attention_heads": vision[3],
-      "image_size": vision[4],
-      "patch_size": vision[5],
-    },
-    latent_query_num=num_latents,
-  )
-  torch.manual_seed(seed)
-  model = transformers.Kosmos2ForConditionalGeneration(config).eval()
-  with torch.no_grad():
-    for name, value in model.named_parameters():
-      noise = torch.randn_like(value)
-      # Larger than initial weights, so that every layer matters.
-      norm = name.endswith("weight") and value.ndim == 1
-      value.copy_(
-        1 + 0.3 * noise if norm else 2 * noise / value.shape[-1] ** 0.5
-      )
-  return model
 
 
 def make_prompts(vocab_size, num_latents, num_images, image_size):

@@ -1,0 +1,269 @@
+"""What `tools.benchmark inference` measures, here and in Hugging Face's.
+
+Both systems have the same weights and get the same ids, pixels and pictures,
+in one process and by turns, so that a slow minute of the machine is slow for
+both. Loading and memory are measured in a fresh process for each.
+"""
+
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from kosmos2_jax.generation import decode
+from kosmos2_jax.generation.beams import BeamOptions
+from kosmos2_jax.generation.sampling import Options
+from kosmos2_jax.predictor import Predictor
+from kosmos2_jax.text import prompts
+
+NO_REPEAT_NGRAM_SIZE = 3  # the released default
+TEXT_TOKENS = 12
+# `<object>`, two location tokens and `</object>`: what an answer takes.
+BOX_TOKENS = 4
+SYSTEMS = ("ours", "theirs")
+
+
+class Result(NamedTuple):
+  """One line of the table.
+
+  Attributes:
+    case: what was measured.
+    unit: "s" (less is better) or "tokens/s", "GB".
+    ours: medians.
+    theirs: the same of Hugging Face's; None without it.
+    ratio: median of how many times better ours is, repetition by repetition.
+    ratios: that of each repetition.
+    same_tokens: whether both said the same, where that was compared.
+  """
+
+  case: str
+  unit: str
+  ours: float
+  theirs: float | None
+  ratio: float | None
+  ratios: list[float]
+  same_tokens: bool | None = None
+
+
+class Ours:
+  """This project."""
+
+  def __init__(self, checkpoint: Path, batch_size: int = 16):
+    self.predictor = Predictor.from_pretrained(
+      checkpoint, batch_size=batch_size
+    )
+    self._encode = jax.jit(decode.encode, static_argnames="model")
+
+  def encode(self, images: np.ndarray) -> None:
+    """Latents of pictures [B, 1, height, width, 3]."""
+    found = self._encode(
+      self.predictor.model, self.predictor.params, jax.device_put(images)
+    )
+    jax.block_until_ready(found)
+
+  def generate(
+    self, row: dict[str, np.ndarray], new_tokens: int, num_beams: int
+  ) -> np.ndarray:
+    """New ids [B, new]; no answer ends early."""
+    tokens = row["tokens"]
+    output = decode.generate(
+      self.predictor.model,
+      self.predictor.params,
+      *jax.device_put(
+        (
+          tokens,
+          np.full(len(tokens), tokens.shape[1], np.int32),
+          row["images"],
+          row["image_mask"],
+        )
+      ),
+      max_new_tokens=new_tokens,
+      eos_id=self.predictor.tokenizer.vocab.eos_id,
+      options=Options(
+        min_new_tokens=new_tokens, no_repeat_ngram_size=NO_REPEAT_NGRAM_SIZE
+      ),
+      beam=BeamOptions(num_beams) if num_beams > 1 else None,
+    )
+    return np.asarray(output.tokens)
+
+  def locate(self, pictures: Sequence[Any], expressions: Sequence[str]) -> None:
+    """One box for each expression."""
+    self.predictor.locate_batch(
+      pictures, expressions, max_new_tokens=BOX_TOKENS - 1
+    )
+
+
+class Theirs:
+  """`transformers`, as its documentation uses it."""
+
+  def __init__(self, checkpoint: Path):
+    import torch
+    import transformers
+
+    self.torch = torch
+    self.model = transformers.Kosmos2ForConditionalGeneration.from_pretrained(
+      checkpoint, dtype=torch.float32
+    ).eval()
+    self.processor = transformers.AutoProcessor.from_pretrained(checkpoint)
+
+  def encode(self, images: np.ndarray) -> None:
+    """Latents of pictures [B, 1, height, width, 3]."""
+    with self.torch.inference_mode():
+      self.model.get_image_features(self._pixels(images))
+
+  def generate(
+    self, row: dict[str, np.ndarray], new_tokens: int, num_beams: int
+  ) -> np.ndarray:
+    """New ids [B, new]; no answer ends early."""
+    torch, tokens = self.torch, row["tokens"]
+    with torch.inference_mode():
+      found = self.model.generate(
+        pixel_values=self._pixels(row["images"]),
+        input_ids=torch.tensor(tokens).long(),
+        attention_mask=torch.ones(tokens.shape).long(),
+        image_embeds_position_mask=torch.tensor(row["image_mask"]),
+        max_new_tokens=new_tokens,
+        min_new_tokens=new_tokens,
+        num_beams=num_beams,
+        do_sample=False,
+        no_repeat_ngram_size=NO_REPEAT_NGRAM_SIZE,
+      )
+    return found[:, tokens.shape[1] :].numpy()
+
+  def locate(self, pictures: Sequence[Any], expressions: Sequence[str]) -> None:
+    """As many tokens as a box takes, for one expression after the other."""
+    for picture, expression in zip(pictures, expressions, strict=True):
+      inputs = self.processor(
+        text=prompts.refer(expression), images=picture, return_tensors="pt"
+      )
+      with self.torch.inference_mode():
+        self.model.generate(
+          **inputs,
+          max_new_tokens=BOX_TOKENS,
+          min_new_tokens=BOX_TOKENS,
+          do_sample=False,
+          no_repeat_ngram_size=NO_REPEAT_NGRAM_SIZE,
+        )
+
+  def _pixels(self, images):
+    flat = images.reshape(-1, *images.shape[2:])
+    return self.torch.tensor(flat.transpose(0, 3, 1, 2))
+
+
+def measure_loading(checkpoint: Path, with_theirs: bool) -> list[Result]:
+  """Time to load, time to a first answer, and most memory of a process."""
+  found = {
+    name: _in_fresh_process(name, checkpoint)
+    for name in SYSTEMS[: 1 + with_theirs]
+  }
+  cases = (
+    ("load", "s"),
+    ("first answer, compilation included", "s"),
+    ("peak memory: load and answer", "GB"),
+  )
+  results = []
+  for i, (case, unit) in enumerate(cases):
+    values = {name: [value[i]] for name, value in found.items()}
+    results.append(_result(case, unit, values))
+  return results
+
+
+def measure_case(
+  case: str,
+  unit: str,
+  runs: dict[str, Callable[[], float]],
+  repeats: int,
+  same_tokens: bool | None = None,
+) -> Result:
+  """Runs the systems by turns, the first one alternating; see `Result`.
+
+  Args:
+    case: what it is called.
+    unit: of what `runs` return.
+    runs: system -> one measurement.
+    repeats: measurements of each, after one that is not counted.
+    same_tokens: see `Result`.
+  """
+  values = {name: [] for name in runs}
+  for run in runs.values():
+    run()
+  for repeat in range(repeats):
+    for name in list(runs)[:: -1 if repeat % 2 else 1]:
+      values[name].append(runs[name]())
+  return _result(case, unit, values, same_tokens)
+
+
+def seconds(work: Callable[[], Any]) -> float:
+  """How long it takes."""
+  start = time.perf_counter()
+  work()
+  return time.perf_counter() - start
+
+
+def make_row(predictor: Predictor, batch_size: int) -> dict[str, np.ndarray]:
+  """Prompts of random ids behind a random picture; the same every time."""
+  rng = np.random.default_rng(batch_size)
+  vocab, model = predictor.tokenizer.vocab, predictor.model
+  block, block_mask = predictor.tokenizer.image_prefix(
+    model.resampler.num_latents
+  )
+  text = rng.integers(
+    vocab.first_piece_id, vocab.image_id, (batch_size, TEXT_TOKENS)
+  )
+  size = model.vision.image_size
+  return {
+    "tokens": np.concatenate(
+      [np.tile(block, (batch_size, 1)), text], axis=1
+    ).astype(np.int32),
+    "image_mask": np.tile(
+      [*block_mask, *[False] * TEXT_TOKENS], (batch_size, 1)
+    ),
+    "images": rng.normal(size=(batch_size, 1, size, size, 3)).astype(
+      np.float32
+    ),
+  }
+
+
+def _result(case, unit, values, same_tokens=None) -> Result:
+  ours, theirs = (values.get(name) for name in SYSTEMS)
+  ratios = []
+  if theirs:
+    pairs = zip(ours, theirs, strict=True)
+    more_is_better = unit == "tokens/s"
+    ratios = [a / b if more_is_better else b / a for a, b in pairs]
+  return Result(
+    case,
+    unit,
+    statistics.median(ours),
+    statistics.median(theirs) if theirs else None,
+    statistics.median(ratios) if ratios else None,
+    ratios,
+    same_tokens,
+  )
+
+
+def _in_fresh_process(name: str, checkpoint: Path) -> tuple[float, ...]:
+  with multiprocessing.get_context("spawn").Pool(1) as pool:
+    return pool.apply(_load_and_answer, (name, checkpoint))
+
+
+def _load_and_answer(name: str, checkpoint: Path) -> tuple[float, ...]:
+  """Seconds to load, seconds to a first answer, and peak memory in GB."""
+  start = time.perf_counter()
+  system = {"ours": Ours, "theirs": Theirs}[name](checkpoint)
+  loaded = time.perf_counter()
+  size = 32
+  rng = np.random.default_rng(0)
+  from PIL import Image
+
+  noise = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+  system.locate([Image.fromarray(noise)], ["a dog"])
+  answered = time.perf_counter()
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+  return loaded - start, answered - loaded, peak
