@@ -22,6 +22,7 @@ from ml_collections import ConfigDict, config_flags
 
 from data import loader
 from kosmos2_jax import evals, optim, sharding
+from kosmos2_jax.convert import clip
 from kosmos2_jax.input import pipeline
 from kosmos2_jax.input.sources import eval_examples
 from kosmos2_jax.models import presets
@@ -90,7 +91,8 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
     for change in changes:
       reporter.say(f"changed since the last start: config.{change}")
     if checkpointer.latest_step() is None:
-      now = state.init_state(model, optimizer.tx, abstract, config.seed)
+      known = clip.start_from(config.vision_from, sizes, reporter.say)
+      now = state.init_state(model, optimizer.tx, abstract, config.seed, known)
     else:
       now = checkpointer.restore(abstract)
     stream = pipeline.make_stream(

@@ -123,6 +123,9 @@ def base(preset: str) -> ConfigDict:
   # Parts a global batch is computed in, one after the other: the same update
   # in less memory.
   config.num_microbatches = 1
+  # A CLIP file or folder whose vision encoder a fresh run starts with; "" for
+  # random numbers (see docs/training.md).
+  config.vision_from = ""
   config.model = _model(presets.preset(preset))
   config.data = _data()
   config.optimizer = _optimizer()

@@ -20,6 +20,7 @@ from kosmos2_jax.models import presets
 from kosmos2_jax.predictor import Predictor
 from kosmos2_jax.training import checkpoint
 from kosmos2_jax.training import state as state_lib
+from tests.convert.samples import clip_folder
 
 # ml_collections reads config files in an old way.
 pytestmark = pytest.mark.filterwarnings(
@@ -303,3 +304,33 @@ def test_the_files_of_a_run_and_what_a_second_start_does(
   assert (folder / "results.json").exists()
   newest = (folder / "checkpoints" / "4" / "_CHECKPOINT_METADATA").stat()
   assert newest.st_mtime_ns == written.st_mtime_ns
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_a_clip_once(command, tmp_path, capfd):
+  vision = clip_folder(tmp_path / "clip", presets.preset("tiny"))
+  # The first update has rate 0: what is saved is what it started with.
+  argv = command(
+    f"--config.vision_from={tmp_path / 'clip'}",
+    "--config.num_steps=1",
+    "--config.optimizer.warmup_steps=1",
+  )
+  assert train.main(argv) == 0
+  out = capfd.readouterr().out
+  assert f"the vision encoder starts from {tmp_path / 'clip'}" in out
+  assert "left out of it: visual_projection.weight" in out
+  found = Predictor.from_pretrained(tmp_path / "run").params["vision"]
+  jax.tree.map(np.testing.assert_array_equal, found, vision)
+
+  # Restored: the file is not looked at any more.
+  again = [a for a in argv if "vision_from" not in a]
+  assert train.main([*again, "--config.vision_from=/no/clip"]) == 0
+  out = capfd.readouterr().out
+  assert "config.vision_from: " in out
+  assert " -> /no/clip" in out
+  assert "the vision encoder starts" not in out
+
+
+def test_a_clip_that_is_not_there(command, capfd):
+  sentence = _mistake(command("--config.vision_from=/no/clip"), capfd)
+  assert sentence.startswith("there is no '/no/clip'; give weights of")

@@ -7,11 +7,14 @@ installed: each becomes an empty shell, and only the weights are looked at.
 """
 
 import pickle
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from kosmos2_jax.convert.transfer import Source
 
 
 class TorchFile:
@@ -55,41 +58,22 @@ class TorchFile:
 def sizes_of(source: TorchFile, num_heads: int = 32) -> dict[str, Any]:
   """The sizes of the model, from the shapes of its weights.
 
-  Heads leave no trace in the shapes: vision has 64 channels a head, as every
-  CLIP, decoder and resampler `num_heads`.
+  Heads leave no trace in the shapes: those of vision are as every CLIP's of its
+  width, decoder and resampler have `num_heads`.
 
   Raises:
     ValueError: when the weights are of another model.
   """
 
   def shape(name):
-    if name not in source.names():
-      raise ValueError(f"there is no {name!r}; this is no kosmos-2.pt")
-    return source.read(name).shape
+    return _shape(source, name, "kosmos-2.pt")
 
-  def depth(prefix):
-    numbers = {
-      int(name[len(prefix) :].split(".")[0])
-      for name in source.names()
-      if name.startswith(prefix)
-    }
-    return len(numbers)
-
-  decoder, visual = "gpt_model.decoder.", "img_model.visual."
+  decoder = "gpt_model.decoder."
   vocab_size, width = shape(decoder + "embed_tokens.weight")
-  vision_width, _, patch_size, _ = shape(visual + "conv1.weight")
-  patches = shape(visual + "positional_embedding")[0] - 1
   return {
     "vocab_size": vocab_size,
     "num_bins": 32,
-    "vision": {
-      "image_size": round(patches**0.5) * patch_size,
-      "patch_size": patch_size,
-      "width": vision_width,
-      "depth": depth(visual + "transformer.resblocks."),
-      "mlp_dim": shape(visual + "transformer.resblocks.0.mlp.c_fc.bias")[0],
-      "num_heads": max(vision_width // 64, 1),
-    },
+    "vision": vision_sizes(source, "img_model.visual.", "kosmos-2.pt"),
     "resampler": {
       "num_latents": shape("img_connector.latent_query")[0],
       "num_heads": num_heads,
@@ -97,12 +81,55 @@ def sizes_of(source: TorchFile, num_heads: int = 32) -> dict[str, Any]:
     },
     "decoder": {
       "width": width,
-      "depth": depth(decoder + "layers."),
+      "depth": _depth(source, decoder + "layers."),
       "mlp_dim": shape(decoder + "layers.0.ffn.fc1.bias")[0],
       "num_heads": num_heads,
       "dropout_rate": 0.1,
     },
   }
+
+
+def vision_sizes(source: Source, prefix: str, what: str) -> dict[str, Any]:
+  """The sizes of a CLIP's vision encoder, from the shapes of its weights.
+
+  Args:
+    source: the file.
+    prefix: of the names of the encoder's arrays, as OpenAI calls them.
+    what: the file should be, for messages.
+
+  Raises:
+    ValueError: when there is no such encoder.
+  """
+  layers = prefix + "transformer.resblocks."
+  width, _, patch_size, _ = _shape(source, prefix + "conv1.weight", what)
+  positions, _ = _shape(source, prefix + "positional_embedding", what)
+  return {
+    "image_size": round((positions - 1) ** 0.5) * patch_size,
+    "patch_size": patch_size,
+    "width": width,
+    "depth": _depth(source, layers),
+    "mlp_dim": _shape(source, layers + "0.mlp.c_fc.bias", what)[0],
+    "num_heads": _NUM_HEADS.get(width, max(width // 64, 1)),
+  }
+
+
+# open_clip's ViT-H, g and bigG: the only ones whose heads have not 64 channels.
+_NUM_HEADS = {1280: 16, 1408: 16, 1664: 16}
+
+
+def _shape(source: Source, name: str, what: str) -> tuple[int, ...]:
+  if name not in source.names():
+    raise ValueError(f"there is no {name!r}; this is no {what}")
+  return source.read(name).shape
+
+
+def _depth(source: Source, prefix: str) -> int:
+  numbers = {
+    name[len(prefix) :].split(".")[0]
+    for name in source.names()
+    if name.startswith(prefix)
+  }
+  return len(numbers)
 
 
 def _load(path: Path) -> Mapping[str, Any]:
@@ -113,6 +140,13 @@ def _load(path: Path) -> Mapping[str, Any]:
       f"{str(path)!r} is a PyTorch file, and torch is not installed: install"
       " it, or convert a Hugging Face folder, which needs no torch"
     ) from error
+  if _is_program(path):
+    raise ValueError(
+      f"{str(path)!r} is a TorchScript archive, a program with its weights, and"
+      " no program from a file is run here; where you trust it, save the"
+      " weights alone: torch.save(torch.jit.load('in.pt', 'cpu').state_dict(),"
+      " 'weights.pt')"
+    )
   serialization = torch.serialization
   try:
     unknown = serialization.get_unsafe_globals_in_checkpoint(path)
@@ -131,6 +165,14 @@ def _load(path: Path) -> Mapping[str, Any]:
       f"{str(path)!r} holds a {type(content).__name__}; expected a dict"
     )
   return content
+
+
+def _is_program(path: Path) -> bool:
+  if not zipfile.is_zipfile(path):
+    return False
+  with zipfile.ZipFile(path) as archive:
+    # Only TorchScript has constants beside the pickle.
+    return any(n.endswith("/constants.pkl") for n in archive.namelist())
 
 
 def _shell(name: str) -> type:

@@ -62,27 +62,13 @@ def read_sizes(folder: Path, num_bins: int) -> dict[str, Any]:
       f"{str(path)!r} is of model type {config.get('model_type')!r}; expected"
       f" {MODEL_TYPE!r}"
     )
-  for section, fields in _FIXED.items():
-    found = config.get(section) or {}
-    for name, value in fields.items():
-      if found.get(name, value) != value:
-        raise ValueError(
-          f"{section}.{name} in {str(path)!r} is {found[name]!r}; only"
-          f" {value!r} can be computed here"
-        )
-  text = {**_TEXT_DEFAULTS, **(config.get("text_config") or {})}
-  vision = {**_VISION_DEFAULTS, **(config.get("vision_config") or {})}
+  text, vision = (config.get(name) or {} for name in _FIXED)
+  _check_fixed(path, "text_config", text)
+  text = {**_TEXT_DEFAULTS, **text}
   return {
     "vocab_size": text["vocab_size"],
     "num_bins": num_bins,
-    "vision": {
-      "image_size": _one(vision["image_size"]),
-      "patch_size": _one(vision["patch_size"]),
-      "width": vision["hidden_size"],
-      "depth": vision["num_hidden_layers"],
-      "mlp_dim": vision["intermediate_size"],
-      "num_heads": vision["num_attention_heads"],
-    },
+    "vision": vision_sizes(path, {**_VISION_DEFAULTS, **vision}),
     "resampler": {
       "num_latents": config.get("latent_query_num", 64),
       "num_heads": text["attention_heads"],
@@ -95,6 +81,27 @@ def read_sizes(folder: Path, num_bins: int) -> dict[str, Any]:
       "num_heads": text["attention_heads"],
       "dropout_rate": text["dropout"],
     },
+  }
+
+
+def vision_sizes(path: Path, section: Mapping[str, Any]) -> dict[str, Any]:
+  """The sizes of a vision encoder, as in `models.presets`.
+
+  Args:
+    path: of config.json, for messages.
+    section: what it says of the vision encoder, with every size.
+
+  Raises:
+    ValueError: for an encoder that computes something else.
+  """
+  _check_fixed(path, "vision_config", section)
+  return {
+    "image_size": _one(section["image_size"]),
+    "patch_size": _one(section["patch_size"]),
+    "width": section["hidden_size"],
+    "depth": section["num_hidden_layers"],
+    "mlp_dim": section["intermediate_size"],
+    "num_heads": section["num_attention_heads"],
   }
 
 
@@ -198,6 +205,15 @@ def write_generation(folder: Path, no_repeat_ngram_size: int) -> None:
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
   path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def _check_fixed(path: Path, section: str, found: Mapping[str, Any]) -> None:
+  for name, value in _FIXED[section].items():
+    if found.get(name, value) != value:
+      raise ValueError(
+        f"{section}.{name} in {str(path)!r} is {found[name]!r}; only"
+        f" {value!r} can be computed here"
+      )
 
 
 def _one(size: int | list[int]) -> int:

@@ -11,8 +11,12 @@ multiplied from the right:
     head_bias   [N·H]              [N, H]
     conv        [out, in, h, w]    [h, w, in, out]
     rows        [V, D]             [V + padding, D], padding is zero
+
+The vision encoder is CLIP's, so the names in files of CLIP alone follow from
+the columns that are written out.
 """
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -31,6 +35,26 @@ class Entry(NamedTuple):
   huggingface: str
   fairseq: str
   layout: str = "same"
+
+  @property
+  def openai(self) -> str:
+    """Of vision, in OpenAI's and open_clip's files.
+
+    Queries, keys and values are one array there, one below the other; its
+    parts are called `…in_proj_weight[q]` and so on, see `clip`.
+    """
+    name = self.fairseq.removeprefix("img_model.").replace("ts_attn", "attn")
+    return re.sub(r"\.([qkv])_proj\.(\w+)$", r".in_proj_\2[\1]", name)
+
+  @property
+  def clip(self) -> str:
+    """Of vision, in Hugging Face's `CLIPModel`."""
+    return self.huggingface.replace("vision_model.model.", "vision_model.")
+
+  @property
+  def clip_vision(self) -> str:
+    """Of vision, in the `CLIPVisionModel` that newer releases write."""
+    return self.huggingface.removeprefix("vision_model.model.")
 
 
 def _norm(*names: str) -> list[Entry]:
@@ -155,4 +179,30 @@ DROPPED = {
   "gpt_model.decoder.self_attn_sope.scale": "of positions that are never used",
   "text_model.model.embed_positions.weights": "sinusoids, computed anew",
   "vision_model.model.embeddings.position_ids": "0, 1, 2, …",
+}
+# How names of a CLIP begin that is more than the vision encoder; why they are
+# not needed.
+CLIP_DROPPED = {
+  "of the text tower": (
+    "text.",
+    "text_model.",
+    "text_projection",
+    "transformer.",
+    "token_embedding.",
+    "positional_embedding",
+    "ln_final.",
+    "logit_scale",
+    "logit_bias",
+    "context_length",
+    "vocab_size",
+  ),
+  "follows from the shapes": ("input_resolution",),
+  "the projection to the text's space; features before it are used": (
+    "visual.proj",
+    "visual_projection.",
+  ),
+  "0, 1, 2, …": (
+    "embeddings.position_ids",
+    "vision_model.embeddings.position_ids",
+  ),
 }

@@ -38,7 +38,8 @@ def load(
     abstract_params: the nested parameters of the model, or anything of that
       structure whose leaves have `shape`; with stacked or separate layers.
     vocab_size: rows of the embedding that are no padding.
-    system: "huggingface" or "fairseq", the column of `TABLE`.
+    system: the column of `TABLE`: "huggingface" or "fairseq"; for vision
+      alone also "openai", "clip" or "clip_vision".
 
   Returns:
     The parameters as float32 arrays, and one line for every array of the

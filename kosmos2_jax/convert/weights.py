@@ -18,6 +18,31 @@ DTYPES = ("float32", "float16", "bfloat16")
 MAX_SHARD_BYTES = 50 * 10**9
 
 
+class SafetensorsFile:
+  """The weights of one file; a `transfer.Source`.
+
+  Args:
+    path: the file.
+
+  Raises:
+    ValueError: for a file that is truncated or no safetensors file.
+  """
+
+  def __init__(self, path: Path):
+    self._path = path
+    with _open(path) as opened:
+      self._names = tuple(opened.keys())
+
+  def names(self) -> Iterable[str]:
+    """All names there are."""
+    return self._names
+
+  def read(self, name: str) -> np.ndarray:
+    """One array, copied; the file is closed again, so no pages of it stay."""
+    with _open(self._path) as opened:
+      return np.array(opened.get_tensor(name))
+
+
 class SafetensorsFolder:
   """The weights of a folder; a `transfer.Source`.
 
@@ -31,7 +56,7 @@ class SafetensorsFolder:
   """
 
   def __init__(self, folder: Path):
-    self._file_of: dict[str, Path] = {}
+    self._file_of: dict[str, SafetensorsFile] = {}
     index = folder / INDEX_FILE
     if index.is_file():
       weight_map = read_json(index).get("weight_map", {})
@@ -47,8 +72,8 @@ class SafetensorsFolder:
         raise FileNotFoundError(
           f"{str(file)!r}, which {INDEX_FILE} names, is not there"
         )
-      with _open(file) as opened:
-        self._file_of |= dict.fromkeys(opened.keys(), file)
+      opened = SafetensorsFile(file)
+      self._file_of |= dict.fromkeys(opened.names(), opened)
     if weight_map and set(weight_map) != set(self._file_of):
       wrong = sorted(set(weight_map) ^ set(self._file_of))
       raise ValueError(
@@ -61,9 +86,8 @@ class SafetensorsFolder:
     return self._file_of
 
   def read(self, name: str) -> np.ndarray:
-    """One array, copied; the file is closed again, so no pages of it stay."""
-    with _open(self._file_of[name]) as opened:
-      return np.array(opened.get_tensor(name))
+    """One array, see `SafetensorsFile.read`."""
+    return self._file_of[name].read(name)
 
 
 def write(

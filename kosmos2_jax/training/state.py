@@ -1,11 +1,13 @@
 """What a training run carries from one step to the next."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 from jaxtyping import PyTree
@@ -91,6 +93,7 @@ def init_state(
   tx: optax.GradientTransformation,
   abstract: TrainState,
   seed: int,
+  known: Mapping[str, PyTree] | None = None,
 ) -> TrainState:
   """The state before the first step, each array made where it will live.
 
@@ -101,8 +104,23 @@ def init_state(
     tx: see `optim.make_optimizer`.
     abstract: see `abstract_state`.
     seed: of the parameters.
+    known: numpy arrays in place of whole parts, for example of `vision`; the
+      optimizer starts from zeros, whatever they are.
   """
   init = jax.jit(
     lambda: _init(model, tx, seed), out_shardings=shardings_of(abstract)
   )
-  return init()
+  state = init()
+  params = dict(state.params)
+  for part, arrays in (known or {}).items():
+    params[part] = jax.tree.map(_place, params[part], arrays)
+  return state.replace(params=params)
+
+
+def _place(leaf: jax.Array, array: np.ndarray) -> jax.Array:
+  """The array with the leaf's dtype, and where the leaf is."""
+  array = array.astype(leaf.dtype)
+  # Each process fills its own devices, with their parts alone.
+  return jax.make_array_from_callback(
+    leaf.shape, leaf.sharding, lambda index: array[index]
+  )

@@ -1,9 +1,14 @@
 """Random weights, for tests of converters."""
 
+import copy
+import json
+
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from kosmos2_jax.convert import transfer
 from kosmos2_jax.models import presets
 from kosmos2_jax.training import state as state_lib
 
@@ -56,3 +61,24 @@ def build_theirs(vocab_size, decoder, vision, num_latents, seed=0):
         1 + 0.3 * noise if norm else 2 * noise / value.shape[-1] ** 0.5
       )
   return model
+
+
+def clip_folder(folder, sizes, seed=0):
+  """Writes a Hugging Face CLIP of these sizes; returns what is in it."""
+  vision, params = sizes["vision"], random_params(sizes, seed)[1]["vision"]
+  tree = {"vision": copy.deepcopy(params)}
+  arrays = dict(transfer.export(tree, 0, "clip"))
+  arrays["visual_projection.weight"] = np.zeros((10, vision["width"]))
+  folder.mkdir(exist_ok=True)
+  save_file(arrays, folder / "model.safetensors")
+  config = {
+    "model_type": "clip_vision_model",
+    "hidden_size": vision["width"],
+    "image_size": vision["image_size"],
+    "intermediate_size": vision["mlp_dim"],
+    "num_attention_heads": vision["num_heads"],
+    "num_hidden_layers": vision["depth"],
+    "patch_size": vision["patch_size"],
+  }
+  (folder / "config.json").write_text(json.dumps(config))
+  return params
