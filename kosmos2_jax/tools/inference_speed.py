@@ -140,7 +140,10 @@ class Theirs:
     """As many tokens as a box takes, for one expression after the other."""
     for picture, expression in zip(pictures, expressions, strict=True):
       inputs = self.processor(
-        text=prompts.refer(expression), images=picture, return_tensors="pt"
+        text=prompts.refer(expression),
+        images=picture,
+        num_image_tokens=self.model.config.latent_query_num,
+        return_tensors="pt",
       )
       with self.torch.inference_mode():
         self.model.generate(
