@@ -11,11 +11,13 @@ from kosmos2_jax.convert import (
   huggingface,
   processor,
   report,
+  transfer,
   verify,
   weights,
 )
 from kosmos2_jax.models import presets
 from kosmos2_jax.text.tokenizer import Tokenizer
+from kosmos2_jax.tools import convert
 from kosmos2_jax.training import checkpoint, workdir
 from tests.convert.samples import random_params
 
@@ -154,6 +156,35 @@ def test_two_workdirs(tmp_path):
   checks, failed = verified(source, target)
   assert not failed
   assert "neither is a folder of its kind" in checks["logits"].found
+
+
+@pytest.mark.slow
+def test_the_originals_file(tmp_path, transformers):
+  torch = pytest.importorskip("torch", reason="needs torch")
+  tokenizer = Tokenizer.small(32)
+  sizes = presets.preset("tiny") | {"num_bins": 32}
+  sizes["vocab_size"] = tokenizer.vocab.size
+  # Heads as they are read from such a file: 32, and vision's of 64 channels.
+  for part, changes in {
+    "vision": {"width": 64, "num_heads": 1},
+    "resampler": {"num_heads": 32},
+    "decoder": {"width": 32, "num_heads": 32},
+  }.items():
+    sizes[part] |= changes
+  _, params = random_params(sizes)
+  arrays = transfer.export(params, sizes["vocab_size"], "fairseq")
+  state = {name: torch.tensor(array) for name, array in arrays}
+  source, target = tmp_path / "kosmos-2.pt", tmp_path / "target"
+  torch.save({"model": state}, source)
+  (tmp_path / "sentencepiece.bpe.model").write_bytes(tokenizer.model_bytes)
+  convert.convert(source, target, "huggingface", "float32", 50.0)
+  checks, failed = verified(source, target)
+  assert not failed
+  assert sum(name.startswith("logits, ") for name in checks) == len(CASES)
+  alter(target, "vision_model.model.pre_layrnorm.bias", 2, lambda v: v + 1)
+  assert {"vision/pre_norm/bias", "logits, one picture"} < (
+    verified(source, target)[1]
+  )
 
 
 def test_other_models_differ(tmp_path):
