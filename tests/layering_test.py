@@ -76,8 +76,12 @@ LAYERS = {
 # Commands that stand beside the data they make; nothing imports them.
 COMMANDS = {"data.grit.make_photos": {"numpy", "PIL", "absl", "skimage"}}
 NOWHERE = {"torch", "torchvision", "transformers"}
-# Reads PyTorch's own file format, and asks for torch when it does.
-TORCH_READERS = {"kosmos2_jax.convert.fairseq"}
+# Who may ask for them, when called and not before: the reader of PyTorch's own
+# file format, and the comparison with the library itself.
+ASKERS = {
+  "kosmos2_jax.convert.fairseq": {"torch"},
+  "kosmos2_jax.convert.peer": {"torch", "transformers"},
+}
 
 
 def _inside(name: str, packages: set[str]) -> bool:
@@ -122,7 +126,7 @@ def violations(source: str, module: str) -> list[str]:
       if _inside(target, _ROOTS) or target in COMMANDS:
         allowed = False
     elif top in NOWHERE:
-      allowed = top == "torch" and module in TORCH_READERS
+      allowed = top in ASKERS.get(module, ())
     else:
       allowed = (
         others == ANYTHING
@@ -184,6 +188,8 @@ def test_no_import_points_up():
     ("train", "import torch"),
     ("kosmos2_jax.convert.huggingface", "import torch"),
     ("kosmos2_jax.convert.fairseq", "import transformers"),
+    ("kosmos2_jax.convert.peer", "import torchvision"),
+    ("kosmos2_jax.convert.verify", "import transformers"),
     ("train", "from kosmos2_jax.tools import show_data"),
     ("eval", "import train"),
   ],
@@ -239,6 +245,11 @@ def test_the_predictor_loads_neither_tensorflow_nor_torch():
   loaded = _loaded_by("from kosmos2_jax import Predictor")
   assert "jax" in loaded
   assert not loaded & {"tensorflow", "tensorflow_datasets", "torch"}
+
+
+def test_the_converter_loads_neither_torch_nor_transformers():
+  loaded = _loaded_by("from kosmos2_jax.tools import convert")
+  assert not loaded & NOWHERE
 
 
 def test_drawing_scenes_loads_neither_jax_nor_tensorflow():

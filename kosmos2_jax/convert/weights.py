@@ -14,6 +14,7 @@ from kosmos2_jax.convert import transfer
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 DTYPES = ("float32", "float16", "bfloat16")
+_DTYPE_OF = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 # Bytes of one weights file; the library's own limit.
 MAX_SHARD_BYTES = 50 * 10**9
 
@@ -88,6 +89,26 @@ class SafetensorsFolder:
   def read(self, name: str) -> np.ndarray:
     """One array, see `SafetensorsFile.read`."""
     return self._file_of[name].read(name)
+
+  def dtype(self) -> str:
+    """The type that all weights have in the file, one of `DTYPES`.
+
+    Raises:
+      ValueError: for weights of several types, or of another one.
+    """
+    found = set()
+    files = sorted(set(self._file_of.values()))
+    for file in files:
+      with _open(file) as opened:
+        names = opened.keys()
+        found |= {opened.get_slice(name).get_dtype() for name in names}
+    found = {name for name in found if "F" in name}  # indices are no weights
+    if len(found) != 1 or not found <= set(_DTYPE_OF):
+      raise ValueError(
+        f"expected weights of one type, {', '.join(_DTYPE_OF)}; found"
+        f" {', '.join(sorted(found))} in {', '.join(map(str, files))}"
+      )
+    return _DTYPE_OF[found.pop()]
 
 
 def write(
