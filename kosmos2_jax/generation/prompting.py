@@ -126,13 +126,19 @@ def make_row(
   )
 
 
-def insert_boxes(text: str, boxes: Sequence[PhraseBoxes], num_bins: int) -> str:
+def insert_boxes(
+  text: str,
+  boxes: Sequence[PhraseBoxes],
+  num_bins: int,
+  rounding: str = "floor",
+) -> str:
   """Writes boxes behind the phrases of a prompt.
 
   Args:
     text: with `<phrase>…</phrase>`.
     boxes: for each phrase None, a box, or several.
     num_bins: cells per side of the location grid.
+    rounding: see `location.box_to_bins`.
 
   Raises:
     ValueError: if there are more or fewer entries than phrases, boxes for a
@@ -155,22 +161,23 @@ def insert_boxes(text: str, boxes: Sequence[PhraseBoxes], num_bins: int) -> str:
           " it."
         )
       several = [entry] if np.ndim(entry) == 1 else entry
-      pairs = [_location_texts(box, num_bins) for box in several]
+      pairs = [_location_texts(box, num_bins, rounding) for box in several]
       result += f"{OBJECT}{DELIMITER.join(pairs)}{OBJECT_END}"
     result += rest
   return result
 
 
-def _location_texts(box_xyxy: location.BoxLike, num_bins: int) -> str:
+def _location_texts(
+  box_xyxy: location.BoxLike, num_bins: int, rounding: str
+) -> str:
   x1, y1, x2, y2 = box_xyxy
   if not (x1 <= x2 and y1 <= y2):
     raise ValueError(
       "a box is x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, normalised to 0..1;"
       f" got {tuple(box_xyxy)}."
     )
-  return "".join(
-    location_text(cell) for cell in location.box_to_bins(box_xyxy, num_bins)
-  )
+  cells = location.box_to_bins(box_xyxy, num_bins, rounding)
+  return "".join(location_text(cell) for cell in cells)
 
 
 def stack_rows(rows: Sequence[Row], pad_id: int) -> Rows:
