@@ -255,6 +255,7 @@ class Predictor(Engine):
     box_xyxy: Sequence[float],
     *,
     max_new_tokens: int = MAX_NEW_TOKENS,
+    rounding: str = "floor",
   ) -> str:
     """Returns words for what is in a box: an expression that refers to it.
 
@@ -262,6 +263,7 @@ class Predictor(Engine):
       image: the picture.
       box_xyxy: `x1, y1, x2, y2`, normalised to 0..1, origin at the top left.
       max_new_tokens: where the answer is cut off.
+      rounding: of the lower right corner; see `encode`.
 
     Raises:
       FileNotFoundError, TypeError: see `generate`.
@@ -273,7 +275,8 @@ class Predictor(Engine):
         f"a box is x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, normalised to"
         f" 0..1; got {tuple(box_xyxy)}."
       )
-    prompt = prompt_texts.describe(box_xyxy, self.tokenizer.vocab.num_bins)
+    num_bins = self.tokenizer.vocab.num_bins
+    prompt = prompt_texts.describe(box_xyxy, num_bins, rounding)
     [answer] = self.generate([prompt], [image], max_new_tokens=max_new_tokens)
     return markup.parse(answer.tokens, self.tokenizer).text
 

@@ -343,6 +343,36 @@ def test_describe_and_answer_give_words(predictor, monkeypatch):
     taught.describe(PICTURES[0], (0.5, 0.1, 0.1, 0.5))
 
 
+def test_boxes_of_prompts_are_rounded_as_asked(predictor, monkeypatch):
+  vocab, box = TOKENIZER.vocab, (0.0, 0.0, 0.5, 0.5)
+  asked = []
+  taught = teach(monkeypatch, predictor, [vocab.eos_id])
+  decode = taught._generate
+
+  def remember(rows, *rest, **named):
+    asked.extend(row.tokens for row in rows)
+    return decode(rows, *rest, **named)
+
+  monkeypatch.setattr(taught, "_generate", remember)
+  for options, cell in (
+    ({}, 10),
+    ({"rounding": "floor"}, 10),
+    ({"rounding": "ceil"}, 5),
+  ):
+    taught.describe(PICTURES[0], box, **options)
+    encoded = taught.encode("<phrase>a</phrase>", boxes=[box], **options)
+    for tokens in (asked[-1], encoded["tokens"][0].tolist()):
+      start = tokens.index(vocab.object_id)
+      assert tokens[start + 1 : start + 3] == [
+        vocab.location_id(0),
+        vocab.location_id(cell),
+      ]
+  with pytest.raises(ValueError, match="got 'up'"):
+    taught.describe(PICTURES[0], box, rounding="up")
+  with pytest.raises(ValueError, match="got 'up'"):
+    taught.encode("<phrase>a</phrase>", boxes=[box], rounding="up")
+
+
 @pytest.mark.slow
 def test_drawing_depends_on_prompt_and_seed_alone(predictor):
   prompts = ["a red", "blue", "two", "a red"]

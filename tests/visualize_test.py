@@ -17,7 +17,8 @@ def phrase(text, *boxes):
   return Phrase(text, (0, len(text)), tuple(Box(box) for box in boxes))
 
 
-def count(image, color):
+def count(image, color, box=None):
+  image = image.crop(box) if box else image
   return int((np.asarray(image) == color).all(-1).sum())
 
 
@@ -90,6 +91,74 @@ def test_large_pictures_shrink():
   image = visualize.draw_grounding(Image.new("L", (2048, 1000)))
   assert image.size == (512, 250)
   assert image.mode == "RGB"
+
+
+def test_at_full_size_nothing_shrinks_and_lines_grow():
+  box = [phrase("a", (0.25, 0.25, 0.75, 0.75))]
+  white = Image.new("RGB", (1600, 1600), "white")
+  image = visualize.draw_grounding(white, box, lines=["a"], full_size=True)
+  assert image.width == 1600
+  # The right side, in the middle: far from the label.
+  side = np.asarray(image)[800, 1100:1300]
+  assert (side == FIRST).all(-1).sum() == 4
+  small = visualize.draw_grounding(
+    np.full((400, 400, 3), 255, np.uint8), box, lines=["a"], full_size=True
+  )
+  assert small.width == 400
+  side = np.asarray(small)[200, 275:325]
+  assert (side == FIRST).all(-1).sum() == 2
+  assert image.height - 1600 == 2 * (small.height - 400)
+
+
+def test_at_full_size_phrases_are_labels_though_they_are_written_beneath():
+  boxes = [phrase("a dog", (0.1, 0.1, 0.9, 0.9))]
+  plain = visualize.draw_grounding(GROUND, boxes, lines=["a dog"])
+  label = visualize.draw_grounding(
+    GROUND, boxes, lines=["a dog"], full_size=True
+  )
+  top = (24, 24, 90, 44)
+  assert count(label, FIRST, top) > count(plain, FIRST, top) + 300
+  # Long ones are shortened, and stay inside.
+  long = [phrase("dog " * 50, (0.5, 0.5, 0.9, 0.9))]
+  image = visualize.draw_grounding(GROUND, long, full_size=True)
+  assert count(image, FIRST, (2, 120, 254, 150)) > 2000
+  assert count(image, FIRST, (0, 0, 1, 256)) == 0
+
+
+def test_labels_do_not_hide_each_other():
+  boxes = [phrase(text, (0.1, 0.1, 0.9, 0.9)) for text in ("mmmm", "wwww")]
+  image = visualize.draw_grounding(GROUND, boxes, full_size=True)
+  rows = np.asarray(image)[:, 40:60]
+  first = np.flatnonzero((rows == FIRST).all(-1).sum(1) > 2)
+  second = np.flatnonzero((rows == SECOND).all(-1).sum(1) > 2)
+  # Two box lines of 2 pixels are the second's, as it is drawn last.
+  assert len(first) > 5
+  assert len(second) > 5
+  labels = second[(second > 30) & (second < 100)]
+  assert labels.min() > first.max()
+
+
+def test_of_the_predicted_text_only_the_spans_have_colours():
+  text = "a cat and a cat"
+  predicted = [Phrase("a cat", (10, 15), (Box((0, 0, 1, 1)),))]
+  below = [
+    visualize.draw_grounding(GROUND, given, lines=[text]).crop(
+      (0, 257, 256, 280)
+    )
+    for given in (GroundedText(text, predicted), predicted)
+  ]
+  # "a cat and " is some 65 pixels wide.
+  left, right = (0, 0, 62, 23), (66, 0, 256, 23)
+  assert count(below[0], FIRST, left) == 0
+  assert count(below[0], FIRST, right) > 10
+  assert count(below[1], FIRST, left) > 10
+
+
+def test_text_beneath_a_narrow_picture_is_not_narrow():
+  thin = np.zeros((300, 2, 3), np.uint8)
+  image = visualize.draw_grounding(thin, lines=["three short words"])
+  assert image.width >= 200
+  assert image.height < 512 + 40
 
 
 def test_the_picture_given_is_not_drawn_on():

@@ -120,6 +120,8 @@ class Engine:
     text: str,
     images: ImageLike | Sequence[ImageLike] | None = None,
     boxes: Sequence[prompting.PhraseBoxes] | None = None,
+    *,
+    rounding: str = "floor",
   ) -> dict[str, np.ndarray]:
     """Returns what the model takes for one prompt.
 
@@ -128,6 +130,8 @@ class Engine:
       images: its pictures.
       boxes: for each `<phrase>` of the text None, a box or several, written
         behind it as location tokens; normalised `x1, y1, x2, y2`.
+      rounding: of their lower right corners; "floor" as the original, "ceil"
+        as Hugging Face's processor (see `text.location`).
 
     Returns:
       `tokens` int32 [1, T], `image_mask` bool [1, T], and with pictures
@@ -138,7 +142,8 @@ class Engine:
       ValueError: see there; or boxes that do not fit the text.
     """
     if boxes is not None:
-      text = prompting.insert_boxes(text, boxes, self.tokenizer.vocab.num_bins)
+      num_bins = self.tokenizer.vocab.num_bins
+      text = prompting.insert_boxes(text, boxes, num_bins, rounding)
     [row] = self._rows([text], [images], 0)
     encoded = {
       "tokens": np.array([row.tokens], np.int32),

@@ -5,9 +5,7 @@ A prompt becomes the row it would have been in training: `<s>`, then
 array here lives on a device.
 """
 
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 
 from kosmos2_jax.batch import IMAGE_MEAN, IMAGE_STDDEV
+from kosmos2_jax.generation.pictures import ImageLike, read_image
 from kosmos2_jax.text import location
 from kosmos2_jax.text.tokenizer import Tokenizer
 from kosmos2_jax.text.vocab import (
@@ -26,9 +25,6 @@ from kosmos2_jax.text.vocab import (
 )
 
 LENGTH_MULTIPLE = 16
-
-ImageLike = Image.Image | np.ndarray | str | os.PathLike
-
 
 # The boxes of one phrase: none, one, or several; each four numbers.
 PhraseBoxes = None | Sequence[float | int] | Sequence[Sequence[float | int]]
@@ -51,51 +47,6 @@ class Rows(NamedTuple):
   image_mask: Bool[np.ndarray, "B T"] | None
 
 
-def read_image(image: ImageLike) -> Image.Image:
-  """Returns an RGB picture; what is transparent becomes white.
-
-  Raises:
-    FileNotFoundError: for a path that does not exist.
-    ValueError: for a file that is no picture, or an array that is not uint8
-      [height, width, 3].
-    TypeError: for anything that is not a picture, an array or a path.
-  """
-  if isinstance(image, Image.Image):
-    return _to_rgb(image)
-  if isinstance(image, np.ndarray):
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-      raise ValueError(
-        "an image array must be uint8 [height, width, 3]; got"
-        f" {image.dtype} {list(image.shape)}."
-      )
-    return Image.fromarray(image)
-  if isinstance(image, str | os.PathLike):
-    name = os.fspath(image)
-    if not Path(name).is_file():
-      raise FileNotFoundError(f"there is no image file {name!r}.")
-    try:
-      with Image.open(name) as opened:
-        return _to_rgb(opened)
-    except (OSError, SyntaxError) as error:  # Pillow raises either
-      raise ValueError(
-        f"the file {name!r} is not a readable image; give a JPEG, a PNG or"
-        " another picture that Pillow opens."
-      ) from error
-  raise TypeError(
-    "an image must be a PIL image, a uint8 array or a path; got"
-    f" {type(image).__name__}."
-  )
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-  has_alpha = "A" in picture.getbands() or "transparency" in picture.info
-  if not has_alpha:
-    return picture.convert("RGB")
-  # Dropping alpha would show whatever colour lies under the transparency.
-  white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-  return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
-
-
 def prepare_image(
   image: ImageLike, size: int
 ) -> Float[np.ndarray, "size size 3"]:
@@ -106,11 +57,11 @@ def prepare_image(
   has the right size is not resampled at all.
 
   Args:
-    image: see `read_image`.
+    image: see `pictures.read_image`.
     size: height and width of the result.
 
   Raises:
-    FileNotFoundError, TypeError, ValueError: see `read_image`.
+    FileNotFoundError, TypeError, ValueError: see `pictures.read_image`.
   """
   picture = read_image(image)
   if picture.size != (size, size):
@@ -175,13 +126,19 @@ def make_row(
   return Row(tokens, image_mask, [prepare(p, image_size) for p in pictures])
 
 
-def insert_boxes(text: str, boxes: Sequence[PhraseBoxes], num_bins: int) -> str:
+def insert_boxes(
+  text: str,
+  boxes: Sequence[PhraseBoxes],
+  num_bins: int,
+  rounding: str = "floor",
+) -> str:
   """Writes boxes behind the phrases of a prompt.
 
   Args:
     text: with `<phrase>…</phrase>`.
     boxes: for each phrase None, a box, or several.
     num_bins: cells per side of the location grid.
+    rounding: see `location.box_to_bins`.
 
   Raises:
     ValueError: if there are more or fewer entries than phrases, boxes for a
@@ -204,22 +161,23 @@ def insert_boxes(text: str, boxes: Sequence[PhraseBoxes], num_bins: int) -> str:
           " it."
         )
       several = [entry] if np.ndim(entry) == 1 else entry
-      pairs = [_location_texts(box, num_bins) for box in several]
+      pairs = [_location_texts(box, num_bins, rounding) for box in several]
       result += f"{OBJECT}{DELIMITER.join(pairs)}{OBJECT_END}"
     result += rest
   return result
 
 
-def _location_texts(box_xyxy: location.BoxLike, num_bins: int) -> str:
+def _location_texts(
+  box_xyxy: location.BoxLike, num_bins: int, rounding: str
+) -> str:
   x1, y1, x2, y2 = box_xyxy
   if not (x1 <= x2 and y1 <= y2):
     raise ValueError(
       "a box is x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, normalised to 0..1;"
       f" got {tuple(box_xyxy)}."
     )
-  return "".join(
-    location_text(cell) for cell in location.box_to_bins(box_xyxy, num_bins)
-  )
+  cells = location.box_to_bins(box_xyxy, num_bins, rounding)
+  return "".join(location_text(cell) for cell in cells)
 
 
 def common_prefixes(

@@ -25,13 +25,15 @@ def refer(expression: str) -> str:
   )
 
 
-def describe(box_xyxy: location.BoxLike, num_bins: int = 32) -> str:
+def describe(
+  box_xyxy: location.BoxLike, num_bins: int = 32, rounding: str = "floor"
+) -> str:
   """Asks what is in a box (normalised `x1, y1, x2, y2`).
 
   Raises:
-    ValueError: for a box without cells in the grid.
+    ValueError: see `location.box_to_bins`, which takes `rounding`.
   """
-  cells = location.box_to_bins(box_xyxy, num_bins)
+  cells = location.box_to_bins(box_xyxy, num_bins, rounding)
   place = "".join(vocab_lib.location_text(cell) for cell in cells)
   return (
     f"{vocab_lib.GROUNDING}{vocab_lib.PHRASE}It{vocab_lib.PHRASE_END}"

@@ -103,6 +103,61 @@ def test_prompts_with_a_picture_are_those_of_transformers(
     np.testing.assert_array_equal(np.array(row.tokens)[~slots], ids[~slots])
 
 
+def random_box(rng, cells):
+  """A box; half of the numbers are borders of cells."""
+
+  def pair():
+    while True:
+      low, high = sorted(
+        rng.randint(0, cells) / cells if rng.random() < 0.5 else rng.random()
+        for _ in range(2)
+      )
+      if low < min(high, 1 - 1e-9):
+        return low, high
+
+  (x1, x2), (y1, y2) = pair(), pair()
+  return x1, y1, x2, y2
+
+
+def test_boxes_rounded_up_are_those_of_transformers(theirs, real_tokenizer):
+  rng = random.Random(3)
+  text = "<grounding><phrase> a dog</phrase> and<phrase> two</phrase> on"
+  differ = 0
+  for _ in range(300):
+    boxes = [random_box(rng, 32) for _ in range(3)]
+    wanted = theirs(
+      text=text, bboxes=[boxes[0], boxes[1:]], add_special_tokens=False
+    ).input_ids
+    given = [boxes[0], boxes[1:]]
+    up, down = (
+      real_tokenizer.encode(prompting.insert_boxes(text, given, 32, rounding))
+      for rounding in ("ceil", "floor")
+    )
+    assert up == np.array(wanted).reshape(-1).tolist(), boxes
+    differ += up != down
+  assert differ > 100
+
+
+@pytest.mark.parametrize("num_bins", [1, 2, 7, 10, 16, 32, 49])
+def test_cells_rounded_up_are_those_of_transformers(transformers, num_bins):
+  del transformers
+  from transformers.models.kosmos2 import processing_kosmos2
+
+  theirs = processing_kosmos2.coordinate_to_patch_index
+  rng = random.Random(num_bins)
+  for _ in range(1000):
+    box = random_box(rng, num_bins)
+    found = location.box_to_bins(box, num_bins, "ceil")
+    assert found == theirs(box, num_bins), box
+  for flat in ((0.5, 0.25, 0.5, 0.75), (0.25, 0.5, 0.75, 0.5)):
+    for function in (
+      lambda box: theirs(box, num_bins),
+      lambda box: location.box_to_bins(box, num_bins, "ceil"),
+    ):
+      with pytest.raises(ValueError, match="x2 > x1|x1 < x2"):
+        function(flat)
+
+
 @pytest.mark.parametrize(
   ("mode", "size"),
   [

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from kosmos2_jax import batch
 from kosmos2_jax.generation import prompting
@@ -49,43 +48,6 @@ def test_other_sizes_are_squashed_without_cropping():
   np.testing.assert_array_equal(prepared[:, 1], low)
   np.testing.assert_array_equal(prepared[:, -2], high)
   assert (low < high).all()
-
-
-def test_kinds_of_pictures_are_the_same_picture(tmp_path):
-  path = tmp_path / "picture.png"
-  Image.fromarray(PICTURE).save(path)
-  rgba = Image.fromarray(PICTURE).convert("RGBA")
-  for picture in (path, str(path), Image.fromarray(PICTURE), rgba):
-    np.testing.assert_array_equal(
-      np.asarray(prompting.read_image(picture)), PICTURE
-    )
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_what_is_transparent_is_white(mode, tmp_path):
-  picture = Image.new("RGBA", (2, 1), (200, 10, 30, 255))
-  picture.putpixel((1, 0), (200, 10, 30, 0))
-  picture.convert(mode).save(tmp_path / "a.png")
-  left, right = np.asarray(prompting.read_image(tmp_path / "a.png"))[0].tolist()
-  assert right == [255, 255, 255]
-  assert left != right
-
-
-def test_what_is_no_picture_says_so(tmp_path):
-  path = tmp_path / "notes.png"
-  with pytest.raises(FileNotFoundError, match=r"no image file '.*notes.png'"):
-    prompting.read_image(path)
-  path.write_text("this is text")
-  with pytest.raises(ValueError, match=r"notes.png' is not a readable image"):
-    prompting.read_image(path)
-  Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(path)
-  path.write_bytes(path.read_bytes()[:60])
-  with pytest.raises(ValueError, match=r"notes.png' is not a readable image"):
-    prompting.read_image(path)
-  with pytest.raises(ValueError, match=r"uint8 .* got float64 \[6, 6, 3\]"):
-    prompting.read_image(PICTURE / 255)
-  with pytest.raises(ValueError, match=r"got uint8 \[6, 6\]"):
-    prompting.read_image(PICTURE[..., 0])
 
 
 def test_pictures_come_before_the_text():

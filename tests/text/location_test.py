@@ -114,5 +114,82 @@ def test_boxes_of_two_rows_and_columns_keep_their_bins(case):
   assert location.box_to_bins(box, num_bins) == (upper_left, lower_right)
 
 
+# Box, its bins when rounded up: floor(x1 * 32) and ceil(x2 * 32 - 1).
+CEIL_VECTORS = [
+  ((0, 0, 1, 1), (0, 1023)),
+  ((0.1, 0.2, 0.3, 0.4), (195, 393)),
+  ((0.03125, 0.03125, 0.0625, 0.0625), (33, 33)),  # "floor" says 33, 66
+  ((0.5, 0.25, 0.75, 0.5), (272, 503)),
+  ((0.1, 0.1, 0.11, 0.9), (99, 899)),
+  ((0, 0, 1e-300, 1e-20), (0, 0)),
+  ((-0.5, -1, 1.5, 2), (0, 1023)),
+]
+
+
+@pytest.mark.parametrize(("box", "bins"), CEIL_VECTORS)
+def test_rounding_up_ends_a_box_before_the_border(box, bins):
+  assert location.box_to_bins(box, 32, "ceil") == bins
+  assert location.box_to_bins(box, 32, rounding="ceil") == bins
+
+
+def test_many_boxes_rounded_up_at_once():
+  boxes = np.array([box for box, _ in CEIL_VECTORS], np.float64)
+  found = location.boxes_to_bins(boxes[:6].reshape(2, 3, 4), 32, "ceil")
+  assert found.dtype == np.int64
+  assert found.reshape(-1, 2).tolist() == [
+    list(bins) for _, bins in CEIL_VECTORS[:6]
+  ]
+
+
+@hypothesis.given(st.tuples(*[st.integers(0, 31)] * 4))
+def test_the_two_roundings_differ_on_borders_alone(cells):
+  x1, y1, x2, y2 = cells
+  hypothesis.assume(x1 < x2 and y1 < y2)
+  border = (x1 / 32, y1 / 32, x2 / 32, y2 / 32)
+  assert location.box_to_bins(border, 32) == (x1 + 32 * y1, x2 + 32 * y2)
+  up = location.box_to_bins(border, 32, "ceil")
+  assert up == (x1 + 32 * y1, x2 - 1 + 32 * (y2 - 1))
+  inside = (x1 / 32, y1 / 32, (x2 + 0.5) / 32, (y2 + 0.5) / 32)
+  assert location.box_to_bins(inside, 32) == location.box_to_bins(
+    inside, 32, "ceil"
+  )
+
+
+@hypothesis.given(st.tuples(*[st.floats(0, 1, allow_subnormal=False)] * 4))
+@hypothesis.example((0.0, 0.0, 1.0, 1.0))
+def test_rounded_up_one_and_many_are_the_same(box):
+  hypothesis.assume(box[0] < box[2] and box[1] < box[3])
+  [many] = location.boxes_to_bins(np.array([box]), 13, "ceil").tolist()
+  assert location.box_to_bins(box, 13, "ceil") == tuple(many)
+  right, bottom = many[1] % 13, many[1] // 13
+  assert right == max(math.ceil(box[2] * 13 - 1), 0)
+  assert bottom == max(math.ceil(box[3] * 13 - 1), 0)
+
+
+@pytest.mark.parametrize(
+  ("box", "message"),
+  [
+    ((0.5, 0.1, 0.5, 0.2), r"box \[0.5, 0.1, 0.5, 0.2\] has no width"),
+    ((0.1, 0.5, 0.2, 0.5), "no width or no height"),
+    ((0.5, 0.1, 0.4, 0.2), "x1 < x2"),
+    ((math.nan, 0.0, 0.5, 0.5), "no cell in the grid of 8 x 8"),
+    ((0.0, 0.0, 0.5, math.nan), "no cell in the grid of 8 x 8"),
+    ((1.0, 0.0, 1.5, 0.5), "no cell in the grid of 8 x 8"),
+    ((-0.5, 0.0, -0.1, 0.5), "no cell in the grid of 8 x 8"),
+  ],
+)
+def test_boxes_that_cannot_be_rounded_up(box, message):
+  with pytest.raises(ValueError, match=message):
+    location.box_to_bins(box, 8, "ceil")
+
+
+def test_other_roundings_are_an_error():
+  message = r'"floor" \(the original\) or "ceil" .* got \'round\''
+  with pytest.raises(ValueError, match=message):
+    location.box_to_bins((0, 0, 1, 1), 8, "round")
+  with pytest.raises(ValueError, match=message):
+    location.boxes_to_bins(np.zeros((0, 4)), 8, "round")
+
+
 def test_inverted_bins_give_an_inverted_box():
   assert location.bins_to_box(63, 0, 8) == (0.9375, 0.9375, 0.0625, 0.0625)

@@ -45,6 +45,12 @@ def test_released_ids(real_tokenizer, prompt, ids):
   assert real_tokenizer.encode(prompt) == ids
 
 
+def test_the_lower_right_corner_may_be_rounded_up():
+  box = (0.0, 0.0, 0.5, 0.5)
+  assert "<patch_index_0036></object>" in prompts.describe(box, 8)
+  assert "<patch_index_0027></object>" in prompts.describe(box, 8, "ceil")
+
+
 def test_a_box_outside_the_picture_is_an_error():
   with pytest.raises(ValueError, match="no cell"):
     prompts.describe((2.0, 2.0, 3.0, 3.0))
