@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kosmos2_jax.generation import requests
+from kosmos2_jax.generation import decode, requests
 from kosmos2_jax.generation.constraints import BoxGrammar
 from kosmos2_jax.generation.prompting import prepare_image
 from kosmos2_jax.generation.sampling import Options
@@ -41,9 +41,12 @@ def teach(monkeypatch, predictor, *answers):
   """Makes a predictor whose decoding gives these ids whatever is asked."""
   taught = Predictor(predictor.model, predictor.params, TOKENIZER)
 
-  def decode(rows, max_new_tokens, eos_id, options, seeds=()):
-    del rows, max_new_tokens, eos_id, options, seeds
-    return [requests.Answer(list(ids), [-0.5] * len(ids)) for ids in answers]
+  def decode(rows, max_new_tokens, eos_id, options, beam=None, seeds=()):
+    del rows, max_new_tokens, eos_id, options, beam, seeds
+    return [
+      [requests.Answer(list(ids), [-0.5] * len(ids), -0.5 * len(ids))]
+      for ids in answers
+    ]
 
   monkeypatch.setattr(taught, "_generate", decode)
   return taught
@@ -101,6 +104,59 @@ def test_answers_depend_on_the_pictures_and_their_order(predictor):
     max_new_tokens=NEW,
   )
   assert len({answer.log_probs for answer in answers}) == 4
+
+
+def test_rows_about_one_picture_share_it(predictor, monkeypatch):
+  one, other = PICTURES[0], PICTURES[1]
+  images = [one, other, one, other, one]
+  prompts = ["a red", "the", "two", "a blue square and a green", "above"]
+  alone = [
+    predictor.generate([prompt], [image], max_new_tokens=NEW)[0]
+    for prompt, image in zip(prompts, images, strict=True)
+  ]
+  seen = []
+  encode = decode.encode
+  monkeypatch.setattr(
+    decode,
+    "encode",
+    lambda model, params, images: (
+      seen.append(None if images is None else images.shape[:2]),
+      encode(model, params, images),
+    )[1],
+  )
+  jax.clear_caches()
+  together = predictor.generate(prompts, images, max_new_tokens=NEW)
+  same(together, alone)
+  # Once for the two pictures, and never for what follows them.
+  assert seen == [(2, 1), None]
+  assert len({answer.log_probs for answer in together}) == 5
+
+
+def test_beams_give_alternatives(predictor):
+  prompts, images = ["a red", "the"], [PICTURES[0], None]
+  [first, second] = predictor.generate(
+    prompts, images, max_new_tokens=NEW, num_beams=3, num_results=3
+  )
+  for answer in (first, second):
+    assert len(answer.alternatives) == 2
+    scores = [answer.score, *(other.score for other in answer.alternatives)]
+    assert scores == sorted(scores, reverse=True)
+    texts = {answer.tokens, *(other.tokens for other in answer.alternatives)}
+    assert len(texts) == 3
+    # No end was reached, so every answer has the same length.
+    assert not answer.finished
+    assert answer.score == pytest.approx(sum(answer.log_probs) / NEW, rel=1e-5)
+  [alone] = predictor.generate(
+    prompts[1:], max_new_tokens=NEW, num_beams=3, num_results=3
+  )
+  same([second], [alone])
+  same(second.alternatives, alone.alternatives)
+  [greedy] = predictor.generate(prompts[1:], max_new_tokens=NEW)
+  assert alone.score >= greedy.score / NEW - 1e-6
+  with pytest.raises(ValueError, match="1 to num_beams, 1|2 or more; got 1"):
+    predictor.generate(["a"], num_results=2)
+  with pytest.raises(ValueError, match="draws no tokens"):
+    predictor.generate(["a"], num_beams=2, temperature=1.0)
 
 
 @pytest.mark.slow

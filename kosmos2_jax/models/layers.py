@@ -79,13 +79,16 @@ class TransposedDense(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "*dims D"]) -> Float[Array, "..."]:
     """Applies the layer to the last axis."""
-    shape = (*self.features, x.shape[-1])
-    kernel = self.param("kernel", self.kernel_init, shape).astype(self.dtype)
+    width = x.shape[-1]
+    kernel = self.param("kernel", self.kernel_init, (*self.features, width))
     bias = self.param("bias", self.bias_init, self.features)
-    contracted = ((x.ndim - 1,), (kernel.ndim - 1,))
-    product = jax.lax.dot_general(
-      x.astype(self.dtype), kernel, (contracted, ((), ()))
+    # Matrices alone: with more axes XLA transposes the kernel in every call.
+    product = jnp.einsum(
+      "rd,fd->rf",
+      x.reshape(-1, width).astype(self.dtype),
+      kernel.reshape(-1, width).astype(self.dtype),
     )
+    product = product.reshape(*x.shape[:-1], *self.features)
     return product + bias.astype(self.dtype)
 
 

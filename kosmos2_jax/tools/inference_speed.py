@@ -25,7 +25,7 @@ from kosmos2_jax.predictor import Predictor
 from kosmos2_jax.text import prompts
 
 NO_REPEAT_NGRAM_SIZE = 3  # the released default
-TEXT_TOKENS = 12
+TEXT_TOKENS = 12  # of a prompt
 # `<object>`, two location tokens and `</object>`: what an answer takes.
 BOX_TOKENS = 4
 SYSTEMS = ("ours", "theirs")
@@ -70,7 +70,7 @@ class Ours:
     jax.block_until_ready(found)
 
   def generate(
-    self, row: dict[str, np.ndarray], new_tokens: int, num_beams: int
+    self, row: dict[str, np.ndarray | None], new_tokens: int, num_beams: int
   ) -> np.ndarray:
     """New ids [B, new]; no answer ends early."""
     tokens = row["tokens"]
@@ -124,16 +124,22 @@ class Theirs:
       self.model.image_to_text_projection(features)
 
   def generate(
-    self, row: dict[str, np.ndarray], new_tokens: int, num_beams: int
+    self, row: dict[str, np.ndarray | None], new_tokens: int, num_beams: int
   ) -> np.ndarray:
     """New ids [B, new]; no answer ends early."""
     torch, tokens = self.torch, row["tokens"]
+    model, picture = self.model.text_model, {}
+    if row["images"] is not None:
+      model = self.model
+      picture = {
+        "pixel_values": self._pixels(row["images"]),
+        "image_embeds_position_mask": torch.tensor(row["image_mask"]),
+      }
     with torch.inference_mode():
-      found = self.model.generate(
-        pixel_values=self._pixels(row["images"]),
+      found = model.generate(
+        **picture,
         input_ids=torch.tensor(tokens).long(),
         attention_mask=torch.ones(tokens.shape).long(),
-        image_embeds_position_mask=torch.tensor(row["image_mask"]),
         max_new_tokens=new_tokens,
         min_new_tokens=new_tokens,
         num_beams=num_beams,
@@ -215,7 +221,9 @@ def seconds(work: Callable[[], Any]) -> float:
   return time.perf_counter() - start
 
 
-def make_row(predictor: Predictor, batch_size: int) -> dict[str, np.ndarray]:
+def make_row(
+  predictor: Predictor, batch_size: int
+) -> dict[str, np.ndarray | None]:
   """Prompts of random ids behind a random picture; the same every time."""
   rng = np.random.default_rng(batch_size)
   vocab, model = predictor.tokenizer.vocab, predictor.model
@@ -237,6 +245,15 @@ def make_row(predictor: Predictor, batch_size: int) -> dict[str, np.ndarray]:
       np.float32
     ),
   }
+
+
+def without_picture(
+  row: dict[str, np.ndarray | None],
+) -> dict[str, np.ndarray | None]:
+  """The texts alone."""
+  tokens = row["tokens"][:, -TEXT_TOKENS:].copy()
+  tokens[:, 0] = row["tokens"][:, 0]
+  return {"tokens": tokens, "image_mask": None, "images": None}
 
 
 def _result(case, unit, values, same_tokens=None) -> Result:

@@ -85,6 +85,41 @@ def test_text_alone_has_no_slots():
   assert images == []
 
 
+def test_rows_about_the_same_pictures_are_split_behind_them():
+  one = row("a red", [PICTURE, PICTURE])
+  # Rows that share pictures share the arrays.
+  rows = [
+    one,
+    row("a red")._replace(images=[]),
+  ]
+  again = row("the blue square", [PICTURE, PICTURE])
+  other = again._replace(images=one.images[::-1])
+  again = again._replace(images=one.images)
+  prefixes, which, rest = prompting.common_prefixes([again, one, again, again])
+  end = 1 + 2 * (2 + len(SLOTS))
+  assert prefixes == [
+    prompting.Row(one.tokens[:end], one.image_mask[:end], one.images)
+  ]
+  assert which == [0, 0, 0, 0]
+  assert rest[1] == prompting.Row(one.tokens[end:], [False] * 2, [])
+  assert rest[0].tokens == again.tokens[end:]
+  # The same pictures in another order are other pictures.
+  mixed = [one, other, other, again]
+  prefixes, which, _ = prompting.common_prefixes(mixed)
+  assert (len(prefixes), which) == (2, [0, 1, 1, 0])
+  # Not worth it, or not possible.
+  assert prompting.common_prefixes(rows) is None
+  assert prompting.common_prefixes([one, other, again]) is None
+  assert prompting.common_prefixes([one]) is None
+  assert prompting.common_prefixes([row("a")] * 4) is None
+  behind = row("a <image>", [PICTURE])
+  assert prompting.common_prefixes([behind] * 4) is None
+  text_first = row("a <image> red", [PICTURE])
+  [prefix], _, rest = prompting.common_prefixes([text_first] * 2)
+  assert prefix.tokens[1:] == [*TOKENIZER.encode("a"), *prefix.tokens[2:]]
+  assert rest[0].tokens == TOKENIZER.encode("red")
+
+
 def test_rows_are_padded_to_few_shapes():
   rows = [row("a", PICTURE), row("a"), row("a red circle" * 6, [PICTURE] * 2)]
   tokens, lengths, images, image_mask = prompting.stack_rows(rows, VOCAB.pad_id)
