@@ -55,6 +55,7 @@ def load(
   here = set(source.names())
   used, missing, problems = set(), [], []
   params = {}
+  separate = any("/layers_0/" in path for path in wanted)
   for name, leaf in wanted.items():
     path, number = stacking.stacked_path(name)
     if path not in entries:
@@ -67,9 +68,9 @@ def load(
     template = getattr(entry, system).replace(
       "{}", "{}" if number is None else str(number)
     )
-    # The kernels of separate layers lie as they do in files.
     layout = entry.layout
-    if number is not None:
+    if separate and (number is not None or path.startswith("resampler/")):
+      # Kernels lie as they do in files.
       layout = {"linear": "same", "heads": "head_rows"}.get(layout, layout)
     array = np.zeros(leaf.shape, np.float32)
     for i, theirs in enumerate(

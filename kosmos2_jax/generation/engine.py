@@ -4,7 +4,7 @@
 """
 
 import collections
-import os
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -198,23 +198,19 @@ class Engine:
       yield row
 
   def _remembering(self):
-    """`prepare_image` that gives the same array for the same picture again.
+    """`prepare_image` that gives equal pictures as the same array.
 
-    That saves work here, and is how rows about one picture find each other.
+    That is how rows about one picture find each other.
     """
     recent = collections.OrderedDict()
 
     def prepare(image, size):
-      # The identity of an object names it as long as it is kept here; files
-      # behind equal paths are taken to be the same during one call.
-      is_path = isinstance(image, str | os.PathLike)
-      key = os.fspath(image) if is_path else id(image)
-      if key not in recent:
-        recent[key] = image, prompting.prepare_image(image, size)
-        if len(recent) > self.batch_size:
-          recent.popitem(last=False)
-      recent.move_to_end(key)
-      return recent[key][1]
+      prepared = prompting.prepare_image(image, size)
+      key = hashlib.blake2b(prepared.tobytes()).digest()
+      recent[key] = recent.pop(key, prepared)
+      if len(recent) > self.batch_size:
+        recent.popitem(last=False)
+      return recent[key]
 
     return prepare
 
@@ -239,7 +235,7 @@ class Engine:
       self.model,
       self.params,
       rows,
-      pad_id=self.tokenizer.vocab.pad_id,
+      vocab=self.tokenizer.vocab,
       eos_id=eos_id,
       batch_size=self.batch_size,
       max_new_tokens=max_new_tokens,

@@ -181,16 +181,18 @@ def _location_texts(
 
 
 def common_prefixes(
-  rows: Sequence[Row],
+  rows: Sequence[Row], is_tag: Callable[[int], bool]
 ) -> tuple[list[Row], list[int], list[Row]] | None:
   """Splits rows that ask about the same pictures behind those pictures.
 
   Pictures are the same if they are the same arrays. The split is where the
-  last picture ends, and not where the texts begin to differ, so that functions
-  of the parts compile once for many batches.
+  last picture ends, or behind the tags that all texts begin with, but not
+  where their words begin to differ: one length serves many batches, and
+  functions of the parts compile once.
 
   Args:
     rows: at least one.
+    is_tag: tells tags from words.
 
   Returns:
     The different beginnings, which of them each row has, and what follows it
@@ -207,6 +209,11 @@ def common_prefixes(
   end = ends.pop()
   if ends or not end or any(len(row.tokens) <= end for row in rows):
     return None
+  while all(len(row.tokens) > end + 1 for row in rows):
+    following = {row.tokens[end] for row in rows}
+    if len(following) > 1 or not is_tag(following.pop()):
+      break
+    end += 1
   prefixes: dict[tuple[int, ...], tuple[int, Row]] = {}
   which = []
   for row in rows:

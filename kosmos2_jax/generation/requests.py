@@ -15,9 +15,10 @@ from kosmos2_jax.generation import decode, prompting
 from kosmos2_jax.generation.beams import BeamOptions
 from kosmos2_jax.generation.sampling import Options
 from kosmos2_jax.models.kosmos2 import Kosmos2
+from kosmos2_jax.text.vocab import Vocab
 
 # Length of what follows a common beginning, in tokens.
-SUFFIX_MULTIPLE = 8
+SUFFIX_MULTIPLE = 4
 
 
 class Answer(NamedTuple):
@@ -52,7 +53,7 @@ def generate(
   params: Mapping[str, Any],
   rows: Iterable[prompting.Row],
   *,
-  pad_id: int,
+  vocab: Vocab,
   eos_id: int,
   batch_size: int,
   max_new_tokens: int,
@@ -69,7 +70,7 @@ def generate(
     model: the module.
     params: its parameters, on devices.
     rows: see `prompting.make_row`.
-    pad_id: fills rows.
+    vocab: the layout of the ids.
     eos_id: ends an answer.
     batch_size: rows that run at once.
     max_new_tokens: where an answer is cut off.
@@ -84,7 +85,7 @@ def generate(
   rows = iter(rows)
   # Pictures are prepared as their batch comes: memory is that of one batch.
   while chunk := list(itertools.islice(rows, batch_size)):
-    stacked, prefix = _stack(chunk, pad_id)
+    stacked, prefix = _stack(chunk, vocab)
     keys = None
     if options.temperature:
       start = len(answers)
@@ -119,15 +120,15 @@ def generate(
 
 
 def _stack(
-  rows: Sequence[prompting.Row], pad_id: int
+  rows: Sequence[prompting.Row], vocab: Vocab
 ) -> tuple[prompting.Rows, decode.Prefix | None]:
   """Rows as arrays, and what they begin with apart if that saves work."""
-  split = prompting.common_prefixes(rows)
+  split = prompting.common_prefixes(rows, vocab.is_special)
   if split is None:
-    return prompting.stack_rows(rows, pad_id), None
+    return prompting.stack_rows(rows, vocab.pad_id), None
   prefixes, which, rest = split
-  stacked = prompting.stack_rows(rest, pad_id, SUFFIX_MULTIPLE)
-  first = prompting.stack_rows(prefixes, pad_id, 1)
+  stacked = prompting.stack_rows(rest, vocab.pad_id, SUFFIX_MULTIPLE)
+  first = prompting.stack_rows(prefixes, vocab.pad_id, 1)
   which += [0] * (len(stacked.tokens) - len(which))
   return stacked, decode.Prefix(
     first.tokens, first.images, first.image_mask, np.array(which, np.int32)

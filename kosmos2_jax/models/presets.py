@@ -127,7 +127,10 @@ def build(
     return Kosmos2(
       vision=VisionEncoder(**sizes["vision"], dtype=kind, **depthwise),
       resampler=PerceiverResampler(
-        **sizes["resampler"], width=sizes["decoder"]["width"], dtype=kind
+        **sizes["resampler"],
+        width=sizes["decoder"]["width"],
+        transposed=not stacked,
+        dtype=kind,
       ),
       decoder=Decoder(
         sizes["vocab_size"],

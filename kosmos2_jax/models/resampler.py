@@ -31,6 +31,7 @@ class PerceiverResampler(nn.Module):
       passes on what it reads. That needs a square number of latents, features
       as wide as the decoder, and `sincos2d` patch positions. Only the start
       differs; what is computed is the same.
+    transposed: see `layers.linear`.
     dtype: compute type.
   """
 
@@ -40,6 +41,7 @@ class PerceiverResampler(nn.Module):
   dropout_rate: float = 0.0
   feature_gain: float = 1.0
   latent_init: str = "normal"
+  transposed: bool = False
   dtype: jnp.dtype = jnp.dtype("float32")
 
   @nn.compact
@@ -54,12 +56,13 @@ class PerceiverResampler(nn.Module):
     """
     vision_width = patch_features.shape[-1]
     inits = self._initialisers(vision_width)
-    features = nn.Dense(
+    features = layers.linear(
+      "project",
       self.width,
-      kernel_init=inits["project"],
-      bias_init=initializers.torch_uniform(vision_width),
-      dtype=self.dtype,
-      name="project",
+      inits["project"],
+      initializers.torch_uniform(vision_width),
+      self.dtype,
+      self.transposed,
     )(patch_features)
     latents = self.param(
       "latents", inits["latents"], (self.num_latents, self.width)
@@ -72,6 +75,7 @@ class PerceiverResampler(nn.Module):
       self.num_heads,
       kernel_inits=inits["attention"],
       dropout_rate=self.dropout_rate,
+      transposed=self.transposed,
       dtype=self.dtype,
       name="attention",
     )(

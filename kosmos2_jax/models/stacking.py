@@ -4,10 +4,10 @@ Stacked, the parameters of all layers are one array with a leading depth axis
 and run under `lax.scan`: compile time does not grow with depth, and one
 sharding rule serves all layers. That is for training and for accelerators.
 
-Separate, every layer has its own arrays, and its kernels are [out, in]: XLA on
-CPU copies each slice of a stacked array before it uses it, which makes a
-decode step of the released model several times slower. That is for answering
-on a CPU; `separate` turns the one into the other.
+Separate, every layer has its own arrays, and kernels (the resampler's, too) are
+[out, in]: XLA on CPU copies each slice of a stacked array before it uses it,
+which makes a decode step of the released model several times slower. That is
+for answering on a CPU; `separate` turns the one into the other.
 """
 
 import re
@@ -128,6 +128,10 @@ def separate(params: Mapping[str, Any]) -> dict[str, Any]:
     value = params[name]
     if name == "layers":
       result |= _separate_stack(value)
+    elif name == "resampler":
+      result[name] = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: _own(leaf, path[-1].key), value
+      )
     elif isinstance(value, Mapping):
       result[name] = separate(value)
     else:

@@ -56,7 +56,7 @@ class Result(NamedTuple):
 class Ours:
   """This project."""
 
-  def __init__(self, checkpoint: Path, batch_size: int = 16):
+  def __init__(self, checkpoint: Path, batch_size: int):
     self.predictor = Predictor.from_pretrained(
       checkpoint, batch_size=batch_size
     )
@@ -173,10 +173,10 @@ class Theirs:
 
 def measure_loading(checkpoint: Path, with_theirs: bool) -> list[Result]:
   """Time to load, time to a first answer, and most memory of a process."""
-  found = {
-    name: _in_fresh_process(name, checkpoint)
-    for name in SYSTEMS[: 1 + with_theirs]
-  }
+  found = {}
+  for name in SYSTEMS[: 1 + with_theirs]:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+      found[name] = pool.apply(_load_and_answer, (name, checkpoint))
   cases = (
     ("load", "s"),
     ("first answer, compilation included", "s"),
@@ -194,7 +194,7 @@ def measure_case(
   unit: str,
   runs: dict[str, Callable[[], float]],
   repeats: int,
-  same_tokens: bool | None = None,
+  warm_up: Sequence[str] = SYSTEMS,
 ) -> Result:
   """Runs the systems by turns, the first one alternating; see `Result`.
 
@@ -202,16 +202,17 @@ def measure_case(
     case: what it is called.
     unit: of what `runs` return.
     runs: system -> one measurement.
-    repeats: measurements of each, after one that is not counted.
-    same_tokens: see `Result`.
+    repeats: measurements of each.
+    warm_up: systems that first run once without being measured.
   """
   values = {name: [] for name in runs}
-  for run in runs.values():
-    run()
+  for name in runs:
+    if name in warm_up:
+      runs[name]()
   for repeat in range(repeats):
     for name in list(runs)[:: -1 if repeat % 2 else 1]:
       values[name].append(runs[name]())
-  return _result(case, unit, values, same_tokens)
+  return _result(case, unit, values)
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -256,7 +257,7 @@ def without_picture(
   return {"tokens": tokens, "image_mask": None, "images": None}
 
 
-def _result(case, unit, values, same_tokens=None) -> Result:
+def _result(case, unit, values) -> Result:
   ours, theirs = (values.get(name) for name in SYSTEMS)
   ratios = []
   if theirs:
@@ -270,13 +271,7 @@ def _result(case, unit, values, same_tokens=None) -> Result:
     statistics.median(theirs) if theirs else None,
     statistics.median(ratios) if ratios else None,
     ratios,
-    same_tokens,
   )
-
-
-def _in_fresh_process(name: str, checkpoint: Path) -> tuple[float, ...]:
-  with multiprocessing.get_context("spawn").Pool(1) as pool:
-    return pool.apply(_load_and_answer, (name, checkpoint))
 
 
 def _load_and_answer(name: str, checkpoint: Path) -> tuple[float, ...]:
@@ -285,11 +280,9 @@ def _load_and_answer(name: str, checkpoint: Path) -> tuple[float, ...]:
     importlib.import_module("torch")
     importlib.import_module("transformers")
   start = time.perf_counter()
-  system = {"ours": Ours, "theirs": Theirs}[name](checkpoint)
+  system = Ours(checkpoint, 1) if name == "ours" else Theirs(checkpoint)
   loaded = time.perf_counter()
-  size = 32
-  rng = np.random.default_rng(0)
-  noise = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+  noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
   system.locate([Image.fromarray(noise)], ["a dog"])
   answered = time.perf_counter()
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

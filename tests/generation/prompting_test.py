@@ -85,6 +85,10 @@ def test_text_alone_has_no_slots():
   assert images == []
 
 
+def split(rows):
+  return prompting.common_prefixes(rows, VOCAB.is_special)
+
+
 def test_rows_about_the_same_pictures_are_split_behind_them():
   one = row("a red", [PICTURE, PICTURE])
   # Rows that share pictures share the arrays.
@@ -95,7 +99,7 @@ def test_rows_about_the_same_pictures_are_split_behind_them():
   again = row("the blue square", [PICTURE, PICTURE])
   other = again._replace(images=one.images[::-1])
   again = again._replace(images=one.images)
-  prefixes, which, rest = prompting.common_prefixes([again, one, again, again])
+  prefixes, which, rest = split([again, one, again, again])
   end = 1 + 2 * (2 + len(SLOTS))
   assert prefixes == [
     prompting.Row(one.tokens[:end], one.image_mask[:end], one.images)
@@ -105,17 +109,29 @@ def test_rows_about_the_same_pictures_are_split_behind_them():
   assert rest[0].tokens == again.tokens[end:]
   # The same pictures in another order are other pictures.
   mixed = [one, other, other, again]
-  prefixes, which, _ = prompting.common_prefixes(mixed)
+  prefixes, which, _ = split(mixed)
   assert (len(prefixes), which) == (2, [0, 1, 1, 0])
   # Not worth it, or not possible.
-  assert prompting.common_prefixes(rows) is None
-  assert prompting.common_prefixes([one, other, again]) is None
-  assert prompting.common_prefixes([one]) is None
-  assert prompting.common_prefixes([row("a")] * 4) is None
+  assert split(rows) is None
+  assert split([one, other, again]) is None
+  assert split([one]) is None
+  assert split([row("a")] * 4) is None
   behind = row("a <image>", [PICTURE])
-  assert prompting.common_prefixes([behind] * 4) is None
+  assert split([behind] * 4) is None
+  # Tags that all texts begin with, too; words that they do never.
+  [tagged] = split(
+    [
+      row(f"<grounding><phrase>the {word}</phrase>", [PICTURE])._replace(
+        images=one.images[:1]
+      )
+      for word in ("red", "blue circle")
+    ]
+  )[0]
+  assert tagged.tokens[-2:] == [VOCAB.grounding_id, VOCAB.phrase_id]
+  [tags] = split([row("<grounding><phrase>", [PICTURE])] * 2)[0]
+  assert tags.tokens[-1] == VOCAB.grounding_id
   text_first = row("a <image> red", [PICTURE])
-  [prefix], _, rest = prompting.common_prefixes([text_first] * 2)
+  [prefix], _, rest = split([text_first] * 2)
   assert prefix.tokens[1:] == [*TOKENIZER.encode("a"), *prefix.tokens[2:]]
   assert rest[0].tokens == TOKENIZER.encode("red")
 
