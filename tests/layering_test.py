@@ -44,7 +44,9 @@ def _k(names: str) -> set[str]:
 _LEAVES = _k("text batch")
 _INPUT = _k("input") | {"data"}
 _MATHS = _k("models losses sharding optim")
-_RUNNING = _k("training generation evals convert predictor visualize")
+_RUNNING = _k(
+  "training generation evals convert predictor visualize benchmarks"
+)
 _ROOTS = _k("tools") | set(SCRIPTS)
 _PRESETS = _k("models.presets")
 # The package itself loads nothing else.
@@ -77,10 +79,11 @@ LAYERS = {
 COMMANDS = {"data.grit.make_photos": {"numpy", "PIL", "absl", "skimage"}}
 NOWHERE = {"torch", "torchvision", "transformers"}
 # Who may ask for them, when called and not before: the reader of PyTorch's own
-# file format, and the comparison with the library itself.
+# file format, and the comparisons with the library itself.
 ASKERS = {
   "kosmos2_jax.convert.fairseq": {"torch"},
   "kosmos2_jax.convert.peer": {"torch", "transformers"},
+  "kosmos2_jax.benchmarks.systems": {"torch", "transformers"},
 }
 
 

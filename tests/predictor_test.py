@@ -243,16 +243,17 @@ def test_locate_gives_best_first_and_the_batch_as_written(
 
   log_probs = [-2.0, -3.0, 0.0, -0.5, -0.25, 0.0]
 
-  def decode(rows, max_new_tokens, eos_id, options):
+  def answer(rows, max_new_tokens, eos_id, options):
+    del max_new_tokens
     rows = list(rows)
     asked.extend(rows)
     assert eos_id == vocab.object_end_id
     if options.boxes is not None:
-      return [requests.Answer(ids, log_probs) for _ in rows]
-    free = requests.Answer([vocab.object_id, *ids], [-1.0, *log_probs])
-    return [free for _ in rows]
+      return [[requests.Answer(ids, log_probs, 0.0)] for _ in rows]
+    free = requests.Answer([vocab.object_id, *ids], [-1.0, *log_probs], 0.0)
+    return [[free] for _ in rows]
 
-  monkeypatch.setattr(taught, "_generate", decode)
+  monkeypatch.setattr(taught, "_generate", answer)
   [written] = taught.locate_batch([PICTURES[0]], ["the red circle"])
   assert [box.score for box in written] == [np.exp(-5.0), np.exp(-0.75)]
   assert taught.locate(PICTURES[0], "the red circle") == written[::-1]
@@ -321,7 +322,7 @@ def test_the_score_of_a_box_is_the_probability_of_its_tokens(predictor):
   lower_right = max(places, key=lambda token: second[token])
   expected = float(first[best] * second[lower_right])
   options = Options(boxes=BoxGrammar(vocab))
-  [answer] = predictor._generate(
+  [[answer]] = predictor._generate(
     predictor._rows([prompt], [PICTURES[0]], 2), 2, vocab.eos_id, options
   )
   assert answer.tokens == [best, lower_right]

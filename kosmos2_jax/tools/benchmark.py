@@ -9,138 +9,23 @@ for the comparison and measures ours alone without them. The answers of both
 are compared, too. Use an otherwise idle machine.
 """
 
-import functools
 import importlib.util
 import json
 import platform
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-import numpy as np
 from absl import flags
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from kosmos2_jax.benchmarks import inference
 from kosmos2_jax.convert import huggingface
-from kosmos2_jax.tools import inference_speed as speed
-
-CASES = ("load", "encode", "prefill", "decode", "locate")
-WORDS = ("dog", "man in the red coat", "small white boat on the left", "tree")
 
 
-def measure_inference(
-  checkpoint: Path,
-  *,
-  cases: Sequence[str],
-  repeats: int,
-  new_tokens: int,
-  num_pictures: int,
-  batch_size: int,
-  with_theirs: bool,
-) -> Iterator[speed.Result]:
-  """Yields one result after the other.
-
-  Args:
-    checkpoint: a Hugging Face folder.
-    cases: some of `CASES`.
-    repeats: measurements of every case; `locate` takes one in five of them.
-    new_tokens: decode steps that are timed.
-    num_pictures: of `locate`; there are four expressions for each.
-    batch_size: rows of `locate` that run at once here.
-    with_theirs: compare.
-  """
-  if "load" in cases:
-    yield from speed.measure_loading(checkpoint, with_theirs)
-  if set(cases) == {"load"}:
-    return
-  systems = {"ours": speed.Ours(checkpoint, batch_size)}
-  if with_theirs:
-    systems["theirs"] = speed.Theirs(checkpoint)
-  rows = {
-    size: speed.make_row(systems["ours"].predictor, size) for size in (1, 8)
-  }
-
-  def timed(work: Callable) -> dict[str, Callable[[], float]]:
-    return {
-      name: lambda system=system: speed.seconds(lambda: work(system))
-      for name, system in systems.items()
-    }
-
-  if "encode" in cases:
-    for size, row in rows.items():
-      yield speed.measure_case(
-        f"encode {_count(size, 'picture')}",
-        "s",
-        timed(lambda system, row=row: system.encode(row["images"])),
-        repeats,
-      )
-  if "prefill" in cases:
-    for size, row in rows.items():
-      yield speed.measure_case(
-        f"picture and prefill, {_count(size, 'row')} of"
-        f" {row['tokens'].shape[1]} tokens",
-        "s",
-        timed(lambda system, row=row: system.generate(row, 1, 1)),
-        repeats,
-      )
-  if "decode" in cases:
-    for num_beams in (1, 4):
-      for size, row in rows.items():
-        yield _measure_decoding(
-          systems, row, size, num_beams, repeats, new_tokens
-        )
-  if "locate" in cases:
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, (num_pictures, 240, 320, 3), dtype=np.uint8)
-    pictures = [
-      picture for picture in map(Image.fromarray, noise) for _ in WORDS
-    ]
-    expressions = [f"the {word}" for word in WORDS] * num_pictures
-    yield speed.measure_case(
-      f"locate, {len(expressions)} pairs, {_count(num_pictures, 'picture')}",
-      "s",
-      timed(lambda system: system.locate(pictures, expressions)),
-      max(repeats // 5, 1),
-      warm_up=("ours",),  # theirs compiles nothing, and takes minutes
-    )
-
-
-def _measure_decoding(systems, row, size, num_beams, repeats, new_tokens):
-  """Tokens per second behind the prefill: two runs of different lengths.
-
-  Of texts alone: pictures would add much to both runs and nothing to what is
-  between them.
-  """
-  row = speed.without_picture(row)
-  said = {}
-
-  def rate(name):
-    system = systems[name]
-    short = speed.seconds(lambda: system.generate(row, 1, num_beams))
-    start = time.perf_counter()
-    said[name] = system.generate(row, 1 + new_tokens, num_beams)
-    return size * new_tokens / (time.perf_counter() - start - short)
-
-  name = f"beam {num_beams}" if num_beams > 1 else "greedy"
-  result = speed.measure_case(
-    f"decode, batch {size}, {name}",
-    "tokens/s",
-    {name: functools.partial(rate, name) for name in systems},
-    repeats,
-  )
-  same = [np.array_equal(said["ours"], tokens) for tokens in said.values()]
-  return result._replace(same_tokens=all(same) if len(same) > 1 else None)
-
-
-def _count(number: int, word: str) -> str:
-  return f"{number} {word}{'s' if number != 1 else ''}"
-
-
-def show(results: Sequence[speed.Result]) -> Table:
+def show(results: Sequence[inference.Result]) -> Table:
   """The results as a table."""
   table = Table()
   for name in ("case", "unit"):
@@ -171,7 +56,9 @@ def main(argv: Sequence[str]) -> int:
   flags.DEFINE_string(
     "checkpoint", None, "Hugging Face folder.", required=True, **define
   )
-  flags.DEFINE_multi_enum("case", CASES, CASES, "What to measure.", **define)
+  flags.DEFINE_multi_enum(
+    "case", inference.CASES, inference.CASES, "What to measure.", **define
+  )
   flags.DEFINE_integer(
     "repeats", 5, "Measurements of each case.", lower_bound=1, **define
   )
@@ -202,7 +89,7 @@ def main(argv: Sequence[str]) -> int:
   return int(any(result.same_tokens is False for result in results))
 
 
-def _run(read: flags.FlagValues) -> list[speed.Result]:
+def _run(read: flags.FlagValues) -> list[inference.Result]:
   checkpoint = Path(read.checkpoint)
   if not huggingface.is_folder(checkpoint):
     raise FileNotFoundError(
@@ -218,7 +105,7 @@ def _run(read: flags.FlagValues) -> list[speed.Result]:
     print(f"{' and '.join(missing)} not installed: ours alone is measured")
   console = Console()
   results = []
-  for result in measure_inference(
+  for result in inference.measure_inference(
     checkpoint,
     cases=read.case,
     repeats=read.repeats,

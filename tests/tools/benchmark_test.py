@@ -1,0 +1,109 @@
+"""The command, on a model so small that its figures mean nothing."""
+
+import json
+
+import pytest
+
+from kosmos2_jax.benchmarks import systems
+from kosmos2_jax.convert import huggingface, processor, weights
+from kosmos2_jax.models import presets
+from kosmos2_jax.text.tokenizer import Tokenizer
+from kosmos2_jax.tools import benchmark
+from tests.convert.samples import random_params
+
+QUICK = ("--repeats=1", "--new_tokens=2", "--num_pictures=1", "--batch_size=4")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  path = tmp_path_factory.mktemp("model")
+  tokenizer = Tokenizer.small(4)
+  sizes = presets.preset("tiny") | {"vocab_size": tokenizer.vocab.size}
+  huggingface.write_config(path, sizes)
+  huggingface.write_generation(path, 3)
+  processor.write(path, tokenizer, sizes["vision"]["image_size"])
+  weights.write(path, random_params(sizes)[1], sizes["vocab_size"])
+  return path
+
+
+def run(folder, *flags):
+  return benchmark.main(
+    ["benchmark", "inference", f"--checkpoint={folder}", *QUICK, *flags]
+  )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_every_case_is_measured_and_answers_agree(folder, tmp_path, capsys):
+  pytest.importorskip("torch", reason="needs torch")
+  pytest.importorskip("transformers", reason="needs it")
+  output = tmp_path / "speed.json"
+  assert run(folder, f"--output={output}", "--traceback") == 0
+  found = json.loads(output.read_text())
+  assert {"machine", "devices", "jax", "results"} == set(found)
+  results = {result["case"]: result for result in found["results"]}
+  assert list(results) == [
+    "load",
+    "first answer, compilation included",
+    "peak memory: load and answer",
+    "encode 1 picture",
+    "encode 8 pictures",
+    "picture and prefill, 1 row of 19 tokens",
+    "picture and prefill, 8 rows of 19 tokens",
+    "decode, batch 1, greedy",
+    "decode, batch 8, greedy",
+    "decode, batch 1, beam 4",
+    "decode, batch 8, beam 4",
+    "locate, 4 pairs, 1 picture",
+  ]
+  for case, result in results.items():
+    assert result["ours"] > 0
+    assert result["theirs"] > 0
+    ratio = result["theirs"] / result["ours"]
+    ratio = 1 / ratio if result["unit"] == "tokens/s" else ratio
+    assert result["ratio"] == pytest.approx(ratio)
+    agree = True if case.startswith("decode") else None
+    assert result["same_tokens"] is agree
+  printed = capsys.readouterr().out
+  assert "locate" in printed
+  assert "NO" not in printed
+
+
+def test_ours_alone(folder, capsys):
+  assert run(folder, "--nocompare", "--case=encode") == 0
+  assert "ratio 0" not in capsys.readouterr().out
+
+
+class Liar(systems.Ours):
+  """Says something else."""
+
+  def __init__(self, checkpoint):
+    super().__init__(checkpoint, 1)
+
+  def generate(self, *args):
+    return super().generate(*args) + 1
+
+
+@pytest.mark.slow
+def test_other_answers_are_a_failure(folder, monkeypatch, capsys):
+  monkeypatch.setattr(systems, "Theirs", Liar)
+  monkeypatch.setattr(benchmark.importlib.util, "find_spec", lambda name: name)
+  assert run(folder, "--case=decode") == 1
+  assert "NO" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  ("argv", "message"),
+  [
+    (["inference"], "checkpoint"),
+    (["--checkpoint=x"], 'there is "inference"'),
+    (["inference", "--checkpoint=nowhere"], "no Hugging Face folder"),
+    (["inference", "--checkpoint=x", "--repeats=0"], "repeats"),
+    (["inference", "--checkpoint=x", "--case=all"], "case"),
+  ],
+)
+def test_a_mistake_is_one_sentence(argv, message, capsys):
+  assert benchmark.main(["benchmark", *argv]) == 2
+  error = capsys.readouterr().err
+  assert message in error
+  assert error.count("\n") == 1
