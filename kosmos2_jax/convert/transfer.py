@@ -72,19 +72,27 @@ def load(
     if separate and (number is not None or path.startswith("resampler/")):
       # Kernels lie as they do in files.
       layout = {"linear": "same", "heads": "head_rows"}.get(layout, layout)
-    array = np.zeros(leaf.shape, np.float32)
-    for i, theirs in enumerate(
-      _names(template, leaf.shape[0] if stacked else None)
-    ):
+    shape = leaf.shape[1:] if stacked else leaf.shape
+    expected = _expected(shape, layout, vocab_size)
+    if stacked:
+      params[name] = np.zeros(leaf.shape, np.float32)
+    for i, theirs in enumerate(_names(template, leaf.shape[0], stacked)):
       used.add(theirs)
       if theirs not in here:
         missing.append(theirs)
         continue
-      place = array[i] if stacked else array
       found = source.read(theirs)
-      if problem := _fill(place, found, layout, vocab_size):
-        problems.append(f"{theirs} has shape {found.shape}, {problem}")
-    params[name] = array
+      if found.shape != expected:
+        problems.append(
+          f"{theirs} has shape {found.shape}, expected {expected}"
+        )
+        continue
+      array = _to_ours(found, shape, layout)
+      if stacked:
+        params[name][i] = array
+      else:
+        # Not copied where it is as it should be.
+        params[name] = np.ascontiguousarray(array, np.float32)
   left = sorted(here - used)
   dropped = [f"{name}: {DROPPED[name]}" for name in left if name in DROPPED]
   tied = [name for name in left if TIED.get(name) in here]
@@ -139,7 +147,7 @@ def export(
     leaf = np.asarray(flat.pop(path))
     entry = entries[path]
     stacked = "/layers/" in path
-    names = _names(getattr(entry, system), len(leaf) if stacked else None)
+    names = _names(getattr(entry, system), len(leaf), stacked)
     for i, name in enumerate(names):
       array = leaf[i] if stacked else leaf
       array = _to_theirs(array, entry.layout, vocab_size)
@@ -147,23 +155,18 @@ def export(
       yield name, np.array(array, order="C")
 
 
-def _names(template: str, depth: int | None) -> list[str]:
-  if depth is None:
+def _names(template: str, depth: int, stacked: bool) -> list[str]:
+  if not stacked:
     return [template]
   return [template.format(i) for i in range(depth)]
 
 
-def _fill(
-  place: np.ndarray, found: np.ndarray, layout: str, vocab_size: int
-) -> str:
-  """Writes a file's array to its place; what is wrong with its shape, or ""."""
-  shape = place.shape
-  if layout == "rows":
-    if found.shape != (vocab_size, shape[1]):
-      return f"expected {(vocab_size, shape[1])}"
-    place[:vocab_size] = found
-    return ""
-  expected = {
+def _expected(
+  shape: tuple[int, ...], layout: str, vocab_size: int
+) -> tuple[int, ...]:
+  """The shape that an array of ours has in a file."""
+  return {
+    "rows": (vocab_size, *shape[1:]),
     "same": shape,
     "linear": shape[::-1],
     "heads": (math.prod(shape[1:]), shape[0]),
@@ -171,14 +174,20 @@ def _fill(
     "head_bias": (math.prod(shape),),
     "conv": (shape[-1:] + shape[-2:-1] + shape[:-2]),
   }[layout]
-  if found.shape != expected:
-    return f"expected {expected}"
-  if layout == "conv":
-    found = found.transpose(2, 3, 1, 0)
-  elif layout in ("linear", "heads"):
-    found = found.T
-  place[...] = found.reshape(shape)
-  return ""
+
+
+def _to_ours(
+  found: np.ndarray, shape: tuple[int, ...], layout: str
+) -> np.ndarray:
+  match layout:
+    case "rows":
+      padding = shape[0] - len(found)
+      return np.pad(found, ((0, padding), (0, 0)))
+    case "conv":
+      return found.transpose(2, 3, 1, 0)
+    case "linear" | "heads":
+      return found.T.reshape(shape)
+  return found.reshape(shape)
 
 
 def _to_theirs(array: np.ndarray, layout: str, vocab_size: int) -> np.ndarray:
