@@ -32,6 +32,7 @@ def sizes(odd_sizes, tokenizer):
 def write_folder(folder, sizes, tokenizer, params):
   folder.mkdir()
   huggingface.write_config(folder, sizes)
+  huggingface.write_generation(folder, 4)
   processor.write(folder, tokenizer, sizes["vision"]["image_size"])
   weights.write(folder, copy.deepcopy(params), sizes["vocab_size"])
   return folder
@@ -51,6 +52,7 @@ def ours(sizes, tokenizer, tmp_path_factory):
   folder = tmp_path_factory.mktemp("workdir")
   model_bytes = tokenizer.model_bytes
   workdir.describe_run(folder, None, sizes, "bfloat16", model_bytes)
+  huggingface.write_generation(folder, 5)  # as conversion to a workdir does
   checkpoint.save_params(folder, params, 3)
   return folder, params
 
@@ -111,7 +113,7 @@ def test_the_compute_type_is_a_workdirs_own_or_the_one_asked_for(
 
 def test_decoding_defaults_come_with_the_checkpoint(theirs, ours, original):
   found = [loading.load(path) for path, _ in (theirs, ours, original)]
-  assert [each.no_repeat_ngram_size for each in found] == [0, 0, 3]
+  assert [each.no_repeat_ngram_size for each in found] == [4, 5, 3]
   assert [each.step for each in found] == [None, 3, None]
 
 
