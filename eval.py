@@ -42,7 +42,9 @@ def parse_flags(argv: Sequence[str]) -> flags.FlagValues:
     "checkpoint", None, "Workdir, Hugging Face folder or kosmos-2.pt.", **define
   )
   flags.DEFINE_list("tasks", None, "Evaluations to run; all.", **define)
-  flags.DEFINE_string("output", None, "Folder; CHECKPOINT/eval.", **define)
+  flags.DEFINE_string(
+    "output", None, "Folder; eval/ at the checkpoint.", **define
+  )
   flags.DEFINE_integer(
     "limit", None, "Examples of each task.", lower_bound=1, **define
   )
@@ -85,7 +87,9 @@ def evaluate(read: flags.FlagValues) -> None:
     ValueError, OSError: for a task, a checkpoint or data that cannot be used.
   """
   config, console = read.config, Console()
-  output = Path(read.output or Path(read.checkpoint, "eval"))
+  folder = Path(read.checkpoint)
+  folder = folder.parent if folder.is_file() else folder
+  output = Path(read.output or folder / "eval")
   tasks = evals.make_tasks(map(dict, config.evals.tasks), read.tasks)
   if not tasks:
     raise ValueError("the config has no evaluations; add some to evals.tasks")
@@ -121,7 +125,8 @@ def evaluate(read: flags.FlagValues) -> None:
   if config.evals.num_pictures:
     evals.draw_predictions(results, output / "predictions.png")
   console.print(evals.make_table(results))
-  console.print(f"Step {predictor.step}; written to {output}", soft_wrap=True)
+  step = "" if predictor.step is None else f"Step {predictor.step}. "
+  console.print(f"{step}Written to {output}", soft_wrap=True)
 
 
 def main(argv: Sequence[str]) -> int:

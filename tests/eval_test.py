@@ -11,11 +11,13 @@ import pytest
 from PIL import Image
 
 import eval as eval_command
+from kosmos2_jax.convert import huggingface, processor, weights
 from kosmos2_jax.input.sources import ListSource
 from kosmos2_jax.models import presets
 from kosmos2_jax.text.tokenizer import Tokenizer
 from kosmos2_jax.training import state as state_lib
 from kosmos2_jax.training.checkpoint import Checkpointer
+from tests.convert.samples import random_params
 
 # ml_collections reads config files in an old way.
 pytestmark = pytest.mark.filterwarnings(
@@ -66,6 +68,17 @@ def checkpoint(tmp_path_factory) -> pathlib.Path:
   with Checkpointer(folder) as checkpointer:
     checkpointer.save(state, 7, None)
   return folder
+
+
+@pytest.fixture
+def folder(tmp_path) -> pathlib.Path:
+  """A small Hugging Face folder."""
+  tokenizer = Tokenizer.small(num_bins=4)
+  sizes = presets.preset("tiny") | {"vocab_size": tokenizer.vocab.size}
+  huggingface.write_config(tmp_path, sizes)
+  processor.write(tmp_path, tokenizer, sizes["vision"]["image_size"])
+  weights.write(tmp_path, random_params(sizes)[1], sizes["vocab_size"])
+  return tmp_path
 
 
 @pytest.fixture(autouse=True)
@@ -133,6 +146,42 @@ def test_tasks_limit_and_default_output(config, checkpoint):
     "rec": 2
   }
   assert not (checkpoint / "eval" / "predictions.png").exists()
+
+
+@pytest.mark.slow
+def test_a_hugging_face_folder_is_evaluated_alike(config, folder, capsys):
+  assert not run(
+    f"--config={config}",
+    f"--checkpoint={folder}",
+    "--tasks=caption",
+    "--limit=3",
+  )
+  content = json.loads((folder / "eval" / "results.json").read_text())
+  assert content["checkpoint"] == str(folder)
+  assert content["step"] is None
+  assert content["tasks"]["caption"]["n"] == 3
+  assert (folder / "eval" / "predictions.png").is_file()
+  # Nobody knows its step.
+  assert f"\nWritten to {folder / 'eval'}\n" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_results_of_a_file_go_beside_it(config, folder, monkeypatch):
+  # What opens a file is tested where files are opened.
+  opened = []
+  from_pretrained = eval_command.Predictor.from_pretrained
+
+  def load(path, **options):
+    opened.append(path)
+    return from_pretrained(folder, **options)
+
+  monkeypatch.setattr(eval_command.Predictor, "from_pretrained", load)
+  file = folder / "kosmos-2.pt"
+  file.write_bytes(b"")
+  args = (f"--config={config}", "--tasks=caption", "--limit=3")
+  assert not run(*args, f"--checkpoint={file}")
+  assert opened == [str(file)]
+  assert (folder / "eval" / "results.json").is_file()
 
 
 @pytest.mark.parametrize(

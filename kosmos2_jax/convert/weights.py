@@ -43,6 +43,12 @@ class SafetensorsFile:
     with _open(self._path) as opened:
       return np.array(opened.get_tensor(name))
 
+  def types(self) -> set[str]:
+    """The types of its arrays, as the format calls them."""
+    with _open(self._path) as opened:
+      names = opened.keys()
+      return {opened.get_slice(name).get_dtype() for name in names}
+
 
 class SafetensorsFolder:
   """The weights of a folder; a `transfer.Source`.
@@ -57,6 +63,7 @@ class SafetensorsFolder:
   """
 
   def __init__(self, folder: Path):
+    self._folder = folder
     self._file_of: dict[str, SafetensorsFile] = {}
     index = folder / INDEX_FILE
     if index.is_file():
@@ -97,16 +104,13 @@ class SafetensorsFolder:
       ValueError: for weights of several types, or of another one.
     """
     found = set()
-    files = sorted(set(self._file_of.values()))
-    for file in files:
-      with _open(file) as opened:
-        names = opened.keys()
-        found |= {opened.get_slice(name).get_dtype() for name in names}
+    for file in set(self._file_of.values()):
+      found |= file.types()
     found = {name for name in found if "F" in name}  # indices are no weights
     if len(found) != 1 or not found <= set(_DTYPE_OF):
       raise ValueError(
         f"expected weights of one type, {', '.join(_DTYPE_OF)}; found"
-        f" {', '.join(sorted(found))} in {', '.join(map(str, files))}"
+        f" {', '.join(sorted(found))} in {str(self._folder)!r}"
       )
     return _DTYPE_OF[found.pop()]
 

@@ -105,6 +105,20 @@ def choose(
   """
   if not options.temperature:
     return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+  logits = narrow(logits, options)
+  step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
+  return jax.vmap(jax.random.categorical)(step_keys, logits).astype(jnp.int32)
+
+
+def narrow(
+  logits: Float[Array, "B V"], options: Options
+) -> Float[Array, "B V"]:
+  """What tokens are drawn from: temperature, top-k, top-p, in this order.
+
+  Args:
+    logits: after `restrict`.
+    options: with a temperature above 0.
+  """
   logits = logits / options.temperature
   if options.top_k:
     k = min(options.top_k, logits.shape[-1])
@@ -112,8 +126,7 @@ def choose(
     logits = jnp.where(logits < least, FORBIDDEN, logits)
   if options.top_p < 1:
     logits = jnp.where(_nucleus(logits, options.top_p), logits, FORBIDDEN)
-  step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
-  return jax.vmap(jax.random.categorical)(step_keys, logits).astype(jnp.int32)
+  return logits
 
 
 def _nucleus(logits, top_p) -> Bool[Array, "B V"]:

@@ -2,6 +2,9 @@
 
 import pytest
 
+from kosmos2_jax.convert import huggingface, weights
+from tests.convert.samples import random_params
+
 
 @pytest.fixture(scope="session")
 def odd_sizes():
@@ -26,3 +29,12 @@ def odd_sizes():
       "dropout_rate": 0.1,
     },
   }
+
+
+@pytest.fixture
+def folder(odd_sizes, tmp_path):
+  """A Hugging Face folder without a tokenizer."""
+  _, params = random_params(odd_sizes)
+  huggingface.write_config(tmp_path, odd_sizes)
+  weights.write(tmp_path, params, 333)
+  return tmp_path

@@ -1,7 +1,6 @@
 """The original's file: its weights, and never its code."""
 
 import argparse
-import copy
 import os
 import sys
 import types
@@ -10,9 +9,13 @@ import jax
 import numpy as np
 import pytest
 
-from kosmos2_jax.convert import fairseq, loading, transfer
+from kosmos2_jax.convert import fairseq, loading
 from kosmos2_jax.text.tokenizer import MODEL_FILE, Tokenizer
-from tests.convert.samples import random_params
+from tests.convert.samples import (
+  fairseq_sizes,
+  fairseq_state,
+  random_params,
+)
 
 torch = pytest.importorskip("torch", reason="needs torch")
 
@@ -21,46 +24,13 @@ TOKENIZER = Tokenizer.small(32)
 
 @pytest.fixture(scope="module")
 def sizes():
-  """As `sizes_of` reads them: 64 channels a vision head, 32 other heads."""
-  return {
-    "vocab_size": TOKENIZER.vocab.size,
-    "num_bins": 32,
-    "vision": {
-      "image_size": 12,
-      "patch_size": 4,
-      "width": 128,
-      "depth": 2,
-      "mlp_dim": 24,
-      "num_heads": 2,
-    },
-    "resampler": {"num_latents": 5, "num_heads": 32, "dropout_rate": 0.1},
-    "decoder": {
-      "width": 32,
-      "depth": 3,
-      "mlp_dim": 40,
-      "num_heads": 32,
-      "dropout_rate": 0.1,
-    },
-  }
+  return fairseq_sizes(TOKENIZER.vocab.size)
 
 
 @pytest.fixture
 def weights(sizes):
-  """The state dict of a `kosmos-2.pt`, with its tied matrix and buffers."""
   _, params = random_params(sizes)
-  state = {
-    name: torch.tensor(array)
-    for name, array in transfer.export(
-      copy.deepcopy(params), sizes["vocab_size"], "fairseq"
-    )
-  }
-  decoder = "gpt_model.decoder."
-  state[decoder + "output_projection.weight"] = state[
-    decoder + "embed_tokens.weight"
-  ]
-  state[decoder + "embed_positions._float_tensor"] = torch.zeros(1)
-  state[decoder + "self_attn_sope.scale"] = torch.ones(32)
-  return params, state
+  return params, fairseq_state(params, sizes["vocab_size"])
 
 
 def test_a_checkpoint_as_fairseq_saves_it(

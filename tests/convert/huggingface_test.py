@@ -4,21 +4,18 @@ import copy
 import json
 
 import jax
-import ml_dtypes
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 
 from kosmos2_jax.convert import (
   huggingface,
   loading,
   processor,
-  transfer,
   weights,
 )
 from kosmos2_jax.models import presets
 from kosmos2_jax.text.tokenizer import Tokenizer
-from tests.convert.samples import build_theirs, random_params
+from tests.convert.samples import build_theirs, random_params, read_folder
 
 # Vocabulary, decoder (width, depth, MLP, heads), vision (width, depth, MLP,
 # heads, picture, patch), latents, pictures of each prompt.
@@ -77,18 +74,6 @@ def their_logits(model, tokens, image_mask, images):
     return model(**inputs).logits.numpy()
 
 
-def read(folder, num_bins=3):
-  sizes = huggingface.read_sizes(folder, num_bins)
-  model = presets.build(sizes)
-  abstract, _ = random_params(sizes)
-  source = weights.SafetensorsFolder(folder)
-  params, dropped = transfer.load(
-    source, abstract, sizes["vocab_size"], "huggingface"
-  )
-  assert not dropped
-  return sizes, model, params
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(
   "name",
@@ -99,7 +84,7 @@ def test_logits_are_those_of_transformers(name, tmp_path):
   vocab_size, decoder, vision, num_latents, num_images = SHAPES[name]
   theirs = build_theirs(vocab_size, decoder, vision, num_latents)
   theirs.save_pretrained(tmp_path / "theirs")
-  sizes, model, params = read(tmp_path / "theirs")
+  sizes, model, params = read_folder(tmp_path / "theirs")
   tokens, image_mask, images = make_prompts(
     vocab_size, num_latents, num_images, vision[4]
   )
@@ -158,80 +143,6 @@ def test_transformers_opens_what_we_write(tmp_path):
   np.testing.assert_allclose(
     np.asarray(found)[real], wanted[real], rtol=0, atol=2e-5 * np.ptp(wanted)
   )
-
-
-@pytest.fixture
-def folder(odd_sizes, tmp_path):
-  _, params = random_params(odd_sizes)
-  huggingface.write_config(tmp_path, odd_sizes)
-  weights.write(tmp_path, params, 333)
-  return tmp_path
-
-
-def test_several_files_hold_the_same_as_one(folder, odd_sizes):
-  _, params = random_params(odd_sizes)
-  (folder / "cut").mkdir()
-  huggingface.write_config(folder / "cut", odd_sizes)
-  weights.write(folder / "cut", params, 333, max_shard_bytes=50_000)
-  files = sorted(file.name for file in folder.glob("cut/*.safetensors"))
-  assert len(files) > 3
-  assert files[0] == f"model-00001-of-{len(files):05d}.safetensors"
-  whole = read(folder)[2]
-  jax.tree.map(np.testing.assert_array_equal, whole, read(folder / "cut")[2])
-  index = json.loads((folder / "cut/model.safetensors.index.json").read_text())
-  size = sum(a.nbytes for a in load_file(folder / "model.safetensors").values())
-  assert index["metadata"]["total_size"] == size
-  (folder / "cut" / files[1]).unlink()
-  with pytest.raises(FileNotFoundError, match=files[1]):
-    weights.SafetensorsFolder(folder / "cut")
-
-
-def test_an_index_that_disagrees_with_its_files_is_an_error(folder):
-  names = load_file(folder / "model.safetensors")
-  index = {"weight_map": dict.fromkeys([*names, "more"], "model.safetensors")}
-  (folder / weights.INDEX_FILE).write_text(json.dumps(index))
-  with pytest.raises(ValueError, match="disagree about 1 weights, first more"):
-    weights.SafetensorsFolder(folder)
-
-
-def test_an_index_cannot_point_out_of_its_folder(folder):
-  outside = folder.parent / "outside.safetensors"
-  save_file({"a": np.zeros(1)}, outside)
-  index = {"weight_map": {"a": "../outside.safetensors"}}
-  (folder / weights.INDEX_FILE).write_text(json.dumps(index))
-  with pytest.raises(FileNotFoundError, match="is not there"):
-    weights.SafetensorsFolder(folder)
-
-
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_files(odd_sizes, tmp_path, dtype):
-  _, params = random_params(odd_sizes)
-  wanted = copy.deepcopy(params)
-  huggingface.write_config(tmp_path, odd_sizes, dtype)
-  weights.write(tmp_path, params, 333, dtype=dtype)
-  kind = ml_dtypes.bfloat16 if dtype == "bfloat16" else np.float16
-  jax.tree.map(
-    lambda one, other: np.testing.assert_array_equal(
-      one, other.astype(kind).astype(np.float32)
-    ),
-    read(tmp_path)[2],
-    wanted,
-  )
-  with pytest.raises(ValueError, match="dtype is one of"):
-    weights.write(tmp_path, params, 333, dtype="int8")
-
-
-def test_a_truncated_file_is_an_error(folder):
-  file = folder / "model.safetensors"
-  file.write_bytes(file.read_bytes()[:-1])
-  with pytest.raises(ValueError, match="no complete safetensors file"):
-    weights.SafetensorsFolder(folder)
-
-
-def test_no_weights_is_an_error(folder):
-  (folder / "model.safetensors").unlink()
-  with pytest.raises(FileNotFoundError, match="neither model.safetensors nor"):
-    weights.SafetensorsFolder(folder)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,9 @@
-"""Ids and pixels are those of Hugging Face's processor."""
+"""Ids and pixels are those of Hugging Face's processor.
+
+That processor puts one picture in front of each text and knows no second one:
+so many pictures, so many texts. Prompts with several are compared with what
+its tokenizer makes of the same tags, and pictures in a batch of texts.
+"""
 
 import json
 import random
@@ -101,6 +106,74 @@ def test_prompts_with_a_picture_are_those_of_transformers(
     # What stands at the slots is never read, and differs.
     slots = mask.astype(bool)
     np.testing.assert_array_equal(np.array(row.tokens)[~slots], ids[~slots])
+
+
+def test_several_texts_with_a_picture_each_are_those_of_transformers(
+  theirs, real_tokenizer
+):
+  rng = random.Random(4)
+  prompts = [make_prompt(rng) for _ in range(8)]
+  pictures = [Image.new("RGB", (30 + i, 20), (i, 20, 30)) for i in range(8)]
+  wanted = theirs(images=pictures, text=prompts, padding=True)
+  rows = [
+    prompting.make_row(
+      prompt, picture, real_tokenizer, num_latents=64, image_size=224
+    )
+    for prompt, picture in zip(prompts, pictures, strict=True)
+  ]
+  stacked = prompting.stack_rows(rows, real_tokenizer.vocab.pad_id, 1)
+  # The slots, too: the rule against repeated n-grams reads these ids.
+  np.testing.assert_array_equal(stacked.tokens, wanted["input_ids"])
+  np.testing.assert_array_equal(
+    stacked.image_mask, wanted["image_embeds_position_mask"]
+  )
+  real = np.arange(stacked.tokens.shape[1]) < stacked.lengths[:, None]
+  np.testing.assert_array_equal(real, wanted["attention_mask"])
+  np.testing.assert_allclose(
+    stacked.images[:, 0].transpose(0, 3, 1, 2),
+    np.array(wanted["pixel_values"]),
+    rtol=0,
+    atol=1e-6,
+  )
+
+
+@pytest.mark.parametrize("num_images", [2, 3])
+@pytest.mark.parametrize("in_text", [True, False])
+def test_several_pictures_in_a_prompt(
+  theirs, real_tokenizer, num_images, in_text
+):
+  rng = random.Random(num_images)
+  picture = Image.new("RGB", (30, 20))
+  block = f"<image>{'<image>' * 64}</image>"
+  slot = real_tokenizer.vocab.image_id
+  for _ in range(50):
+    parts = [make_prompt(rng) for _ in range(num_images + 1)]
+    if in_text:
+      prompt, spelt = (tag.join(parts) for tag in ("<image>", block))
+    else:
+      prompt = "".join(parts)
+      spelt = block * num_images + prompt
+    ids = theirs.tokenizer(spelt, add_special_tokens=False).input_ids
+    row = prompting.make_row(
+      prompt,
+      [picture] * num_images,
+      real_tokenizer,
+      num_latents=64,
+      image_size=224,
+    )
+    tokens, wanted = np.array(row.tokens), np.array([0, *ids])
+    # Where an <image> follows another one, there is a slot.
+    slots = np.append(False, (wanted[1:] == slot) & (wanted[:-1] == slot))
+    np.testing.assert_array_equal(row.image_mask, slots)
+    assert slots.sum() == 64 * num_images
+    np.testing.assert_array_equal(tokens[~slots], wanted[~slots])
+    assert len(row.images) == num_images
+
+
+def test_transformers_takes_one_picture_a_text(theirs):
+  pictures = [Image.new("RGB", (30, 20))] * 2
+  with pytest.raises(ValueError, match="should be the same. Got 1 v.s. 2"):
+    theirs(images=pictures, text="a")
 
 
 def random_box(rng, cells):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from kosmos2_jax.convert import transfer
+from kosmos2_jax.convert import huggingface, transfer, weights
 from kosmos2_jax.convert.golden import Golden
 from kosmos2_jax.models import presets
 from kosmos2_jax.predictor import Predictor
@@ -29,6 +29,19 @@ def random_params(sizes, seed=0):
   )
   params["decoder"]["embedding"][sizes["vocab_size"] :] = 0
   return abstract, params
+
+
+def read_folder(folder, num_bins=3):
+  """Sizes, model and parameters of a Hugging Face folder."""
+  sizes = huggingface.read_sizes(folder, num_bins)
+  model = presets.build(sizes)
+  abstract, _ = random_params(sizes)
+  source = weights.SafetensorsFolder(folder)
+  params, dropped = transfer.load(
+    source, abstract, sizes["vocab_size"], "huggingface"
+  )
+  assert not dropped
+  return sizes, model, params
 
 
 def build_theirs(vocab_size, decoder, vision, num_latents, seed=0):
@@ -65,6 +78,48 @@ def build_theirs(vocab_size, decoder, vision, num_latents, seed=0):
         1 + 0.3 * noise if norm else 2 * noise / value.shape[-1] ** 0.5
       )
   return model
+
+
+def fairseq_sizes(vocab_size):
+  """As `fairseq.sizes_of` reads: 64 channels a vision head, 32 other heads."""
+  return {
+    "vocab_size": vocab_size,
+    "num_bins": 32,
+    "vision": {
+      "image_size": 12,
+      "patch_size": 4,
+      "width": 128,
+      "depth": 2,
+      "mlp_dim": 24,
+      "num_heads": 2,
+    },
+    "resampler": {"num_latents": 5, "num_heads": 32, "dropout_rate": 0.1},
+    "decoder": {
+      "width": 32,
+      "depth": 3,
+      "mlp_dim": 40,
+      "num_heads": 32,
+      "dropout_rate": 0.1,
+    },
+  }
+
+
+def fairseq_state(params, vocab_size):
+  """The state dict of a `kosmos-2.pt`, with its tied matrix and buffers."""
+  torch = pytest.importorskip("torch", reason="needs torch")
+  state = {
+    name: torch.tensor(array)
+    for name, array in transfer.export(
+      copy.deepcopy(params), vocab_size, "fairseq"
+    )
+  }
+  decoder = "gpt_model.decoder."
+  state[decoder + "output_projection.weight"] = state[
+    decoder + "embed_tokens.weight"
+  ]
+  state[decoder + "embed_positions._float_tensor"] = torch.zeros(1)
+  state[decoder + "self_attn_sope.scale"] = torch.ones(32)
+  return state
 
 
 def clip_folder(folder, sizes, seed=0):

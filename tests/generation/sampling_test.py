@@ -146,3 +146,119 @@ def test_a_row_draws_alike_in_any_batch_and_differently_at_each_step():
 def test_numbers_out_of_range(options, words):
   with pytest.raises(ValueError, match=words):
     Options(**options)
+
+
+@pytest.fixture(scope="module")
+def theirs():
+  """The module with the rules of transformers."""
+  pytest.importorskip("torch", reason="needs torch")
+  pytest.importorskip("transformers", reason="needs transformers")
+  from transformers.generation import logits_process
+
+  return logits_process
+
+
+def rows_of_logits(count=60, size=50, spread=3.0):
+  rng = np.random.default_rng(3)
+  return (rng.normal(size=(count, size)) * spread).astype(np.float32)
+
+
+def after_theirs(rules, logits, history=((0,),)):
+  """The scores that their rules leave, with `FORBIDDEN` for minus infinity."""
+  import torch
+
+  scores = torch.tensor(logits)
+  ids = torch.tensor(np.broadcast_to(history, (len(logits), len(history[0]))))
+  for rule in rules:
+    scores = rule(ids, scores)
+  found = scores.numpy()
+  return np.where(np.isinf(found), np.float32(FORBIDDEN), found)
+
+
+@pytest.mark.parametrize(
+  "options",
+  [
+    {"temperature": 0.7},
+    {"temperature": 1.0, "top_k": 1},
+    {"temperature": 1.9, "top_k": 7},
+    {"temperature": 1.0, "top_k": 1000},
+    {"temperature": 1.0, "top_p": 1e-3},
+    {"temperature": 0.7, "top_p": 0.5},
+    {"temperature": 1.5, "top_p": 0.95},
+    {"temperature": 1.3, "top_k": 12, "top_p": 0.8},
+  ],
+)
+def test_what_is_drawn_from_is_what_transformers_draws_from(theirs, options):
+  logits = rows_of_logits()
+  rules = [theirs.TemperatureLogitsWarper(options["temperature"])]
+  if "top_k" in options:
+    rules.append(theirs.TopKLogitsWarper(options["top_k"]))
+  if "top_p" in options:
+    rules.append(theirs.TopPLogitsWarper(options["top_p"]))
+  found = np.asarray(sampling.narrow(jnp.asarray(logits), Options(**options)))
+  wanted = after_theirs(rules, logits)
+  np.testing.assert_array_equal(found == FORBIDDEN, wanted == FORBIDDEN)
+  # Multiplied by the inverse or divided: a last digit.
+  np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def test_equal_scores_stay_together_in_top_k(theirs):
+  logits = np.float32([[1, 3, 2, 2, 2, 0], [5, 5, 5, 5, 1, 1]])
+  for k, kept in ((1, [1, 4]), (2, [4, 4]), (4, [4, 4]), (5, [5, 6])):
+    found = np.asarray(
+      sampling.narrow(jnp.asarray(logits), Options(temperature=1.0, top_k=k))
+    )
+    wanted = after_theirs([theirs.TopKLogitsWarper(k)], logits)
+    np.testing.assert_array_equal(found, wanted)
+    assert (found != FORBIDDEN).sum(-1).tolist() == kept
+
+
+def test_the_token_that_reaches_top_p_is_the_last_one(theirs):
+  # Halves, so that sums are exact: what reaches top_p exactly is enough.
+  logits = np.log(np.float32([[0.125, 0.5, 0.125, 0.25]]))
+  for top_p, kept in ((0.25, 1), (0.5, 1), (0.51, 2), (0.75, 2), (0.76, 3)):
+    found = sampling.narrow(
+      jnp.asarray(logits), Options(temperature=1.0, top_p=top_p)
+    )
+    wanted = after_theirs([theirs.TopPLogitsWarper(top_p)], logits)
+    for each in (np.asarray(found), wanted):
+      assert (each != FORBIDDEN).sum() == kept, top_p
+    # Which of equal ones stays is not said; how probable it is, is.
+    np.testing.assert_array_equal(np.sort(found), np.sort(wanted))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_repeated_ngrams_are_those_of_transformers(theirs, size):
+  rng = np.random.default_rng(4)
+  for length in (1, 2, 5, 20):
+    history = rng.integers(0, 3, (40, length))
+    logits = rows_of_logits(40, V)
+    rule = theirs.NoRepeatNGramLogitsProcessor(size)
+    wanted = after_theirs([rule], logits, history) == FORBIDDEN
+    # What stands behind the end is no part of the row.
+    padded = np.pad(history, ((0, 0), (0, 4)))
+    found = restricted(
+      padded,
+      [length] * 40,
+      logits=jnp.asarray(logits),
+      no_repeat_ngram_size=size,
+    )
+    np.testing.assert_array_equal(found, wanted)
+  assert wanted.any()
+
+
+def test_the_minimal_length_is_that_of_transformers(theirs):
+  logits, prompt = rows_of_logits(4, V), 3
+  for step in range(5):
+    rule = theirs.MinNewTokensLengthLogitsProcessor(prompt, 3, 2)
+    history = np.zeros((4, prompt + step), np.int64)
+    wanted = after_theirs([rule], logits, history) == FORBIDDEN
+    found = restricted(
+      history,
+      [prompt + step] * 4,
+      step=step,
+      logits=jnp.asarray(logits),
+      min_new_tokens=3,
+    )
+    np.testing.assert_array_equal(found, wanted)
+    assert wanted.any() == (step < 3)
