@@ -24,6 +24,7 @@ from rich.progress import Progress
 
 from data import loader
 from kosmos2_jax import evals
+from kosmos2_jax.convert import loading
 from kosmos2_jax.input.sources import eval_examples
 from kosmos2_jax.predictor import Predictor
 
@@ -87,9 +88,7 @@ def evaluate(read: flags.FlagValues) -> None:
     ValueError, OSError: for a task, a checkpoint or data that cannot be used.
   """
   config, console = read.config, Console()
-  folder = Path(read.checkpoint)
-  folder = folder.parent if folder.is_file() else folder
-  output = Path(read.output or folder / "eval")
+  output = Path(read.output or loading.folder_of(read.checkpoint) / "eval")
   tasks = evals.make_tasks(map(dict, config.evals.tasks), read.tasks)
   if not tasks:
     raise ValueError("the config has no evaluations; add some to evals.tasks")
@@ -101,7 +100,7 @@ def evaluate(read: flags.FlagValues) -> None:
   }
   output.mkdir(parents=True, exist_ok=True)
   sizes = {
-    name: _at_most(len(sources[name]), task.final_examples, read.limit)
+    name: task.final_count(len(sources[name]), read.limit)
     for name, task in tasks.items()
   }
   with Progress(console=console, disable=not console.is_terminal) as progress:
@@ -139,12 +138,6 @@ def main(argv: Sequence[str]) -> int:
     print(f"eval.py: {' '.join(str(mistake).split())}", file=sys.stderr)
     return 2
   return 0
-
-
-def _at_most(available: int, wanted: int, limit: int | None) -> int:
-  """How many examples a task gets; a negative wish is all of them."""
-  wishes = [wanted] if wanted >= 0 else []
-  return min([available, *wishes, *([limit] if limit else [])])
 
 
 if __name__ == "__main__":

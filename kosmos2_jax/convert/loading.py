@@ -1,6 +1,7 @@
 """Opens a checkpoint of any kind that this project knows."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,6 +69,12 @@ def load(
   if huggingface.is_folder(path):
     return _huggingface(path, dtype or "float32", stacked)
   return _workdir(path, dtype, stacked)
+
+
+def folder_of(path: str | os.PathLike) -> Path:
+  """The folder of a checkpoint: itself, or the one that its file is in."""
+  folder = Path(path)
+  return folder.parent if folder.is_file() else folder
 
 
 def to_device(params: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Logits of `transformers` itself, to hold ours against.
 
-The only place that asks for `transformers`, and only when it is called: it is
-no dependency, and nothing else needs it.
+Asks for `transformers` only when it is called: it is no dependency, and beside
+this only `benchmarks.systems` asks for it.
 """
 
 import importlib

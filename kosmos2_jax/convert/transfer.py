@@ -69,7 +69,7 @@ def load(
       "{}", "{}" if number is None else str(number)
     )
     layout = entry.layout
-    if separate and (number is not None or path.startswith("resampler/")):
+    if separate and stacking.is_transposed(path):
       # Kernels lie as they do in files.
       layout = {"linear": "same", "heads": "head_rows"}.get(layout, layout)
     shape = leaf.shape[1:] if stacked else leaf.shape

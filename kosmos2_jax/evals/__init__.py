@@ -60,6 +60,16 @@ class Task:
   num_examples: int = -1
   final_examples: int = -1
 
+  def final_count(self, available: int, limit: int | None = None) -> int:
+    """How many examples are asked for at the end.
+
+    Args:
+      available: examples of the split.
+      limit: the caller's own; None: no other than the task's.
+    """
+    wishes = [self.final_examples] if self.final_examples >= 0 else []
+    return min([available, *wishes, *([] if limit is None else [limit])])
+
 
 def make_tasks(
   entries: Iterable[Mapping[str, Any]], names: Sequence[str] | None = None

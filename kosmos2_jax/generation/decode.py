@@ -188,7 +188,7 @@ def _read_prompts(model, params, prompts, prefix, max_new_tokens):
   """Logits after each prompt, the cache, and the prompts with their lengths."""
   tokens, lengths, images, image_mask = prompts
   batch_size, length = tokens.shape
-  start, kv_cache, history = 0, None, tokens
+  start, history = 0, tokens
   if prefix is not None:
     num_prefixes, start = prefix.tokens.shape
     _, shared = prefill(

@@ -145,27 +145,19 @@ class Decoder(nn.Module):
       (padded_size(self.vocab_size), self.width),
     )
     self.embed_dropout = nn.Dropout(self.dropout_rate)
-    sizes = (
+    self.layers = stacking.make_layers(
+      DecoderLayer,
       self.num_heads,
       self.mlp_dim,
       initializers.sub_ln_gain(self.depth),
       self.dropout_rate,
+      depth=self.depth,
+      stacked=self.stacked,
+      dtype=self.dtype,
+      remat=self.remat,
+      unroll=self.unroll,
+      num_broadcast=2,
     )
-    if self.stacked:
-      stack = stacking.scan_layers(
-        DecoderLayer,
-        depth=self.depth,
-        remat=self.remat,
-        unroll=self.unroll,
-        num_broadcast=2,
-      )
-      self.layers = stack(*sizes, dtype=self.dtype, name="layers")
-    else:
-      # Flax names them layers_0, layers_1, …
-      self.layers = [
-        DecoderLayer(*sizes, transposed=True, dtype=self.dtype)
-        for _ in range(self.depth)
-      ]
     self.final_norm = layers.layer_norm("final_norm", self.dtype)
 
   def __call__(

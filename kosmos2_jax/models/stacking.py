@@ -79,6 +79,43 @@ def scan_layers(
   )
 
 
+def make_layers(
+  layer: type[nn.Module],
+  *sizes: Any,
+  depth: int,
+  stacked: bool,
+  dtype: jnp.dtype,
+  remat: str,
+  unroll: int,
+  num_broadcast: int,
+) -> nn.Module | list[nn.Module]:
+  """All layers of a model in one of the two forms, for `run_layers`.
+
+  Args:
+    layer: the module class.
+    *sizes: its first attributes.
+    depth: number of layers.
+    stacked: which form; separate layers have transposed kernels.
+    dtype: compute type.
+    remat: see `scan_layers`; of the stacked form.
+    unroll: see there.
+    num_broadcast: see there.
+  """
+  if stacked:
+    stack = scan_layers(
+      layer,
+      depth=depth,
+      remat=remat,
+      unroll=unroll,
+      num_broadcast=num_broadcast,
+    )
+    return stack(*sizes, dtype=dtype, name="layers")
+  return [
+    layer(*sizes, transposed=True, dtype=dtype, name=f"layers_{i}")
+    for i in range(depth)
+  ]
+
+
 def run_layers(
   layers: nn.Module | Sequence[nn.Module],
   x: Float[Array, "B T D"],
@@ -113,30 +150,32 @@ def lengthen_cache(kv_cache: KvCache, num_slots: int) -> KvCache:
   return jax.tree.map(pad, kv_cache)
 
 
-def separate(params: Mapping[str, Any]) -> dict[str, Any]:
+def separate(params: Mapping[str, Any], path: str = "") -> dict[str, Any]:
   """The parameters of a stacked model for the same model with separate layers.
 
   Args:
-    params: nested, on one device or in numpy; taken apart while they are
-      copied, so that memory holds them once and one layer's worth more.
+    params: nested, on one device or in numpy; stacks are taken apart while
+      they are copied, so that memory holds them once and one array more.
+    path: of `params` in the whole tree, with a slash behind it.
 
   Returns:
     `layers_0`, `layers_1`, … instead of each `layers`.
   """
   result = {}
-  for name in list(params):
-    value = params[name]
+  for name, value in params.items():
     if name == "layers":
       result |= _separate_stack(value)
-    elif name == "resampler":
-      result[name] = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: _own(leaf, path[-1].key), value
-      )
     elif isinstance(value, Mapping):
-      result[name] = separate(value)
+      result[name] = separate(value, f"{path}{name}/")
     else:
-      result[name] = value
+      own = is_transposed(path + name)
+      result[name] = _own(value, name) if own else value
   return result
+
+
+def is_transposed(path: str) -> bool:
+  """Tells if the kernel of a stacked model's path is [out, in] in the other."""
+  return path.startswith("resampler/") or "/layers/" in path
 
 
 def stacked_path(path: str) -> tuple[str, int | None]:

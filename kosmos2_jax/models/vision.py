@@ -163,24 +163,19 @@ class VisionEncoder(nn.Module):
       "positions", self._position_init(), (self.num_patches, self.width)
     )
     x = layers.layer_norm("pre_norm", self.dtype)(x + positions.astype(x.dtype))
-    x, _ = stacking.run_layers(self._layers(), x, None, True)
+    stack = stacking.make_layers(
+      VisionLayer,
+      self.num_heads,
+      self.mlp_dim,
+      depth=self.depth,
+      stacked=self.stacked,
+      dtype=self.dtype,
+      remat=self.remat,
+      unroll=self.unroll,
+      num_broadcast=0,
+    )
+    x, _ = stacking.run_layers(stack, x, None, True)
     return layers.layer_norm("post_norm", self.dtype)(x)
-
-  def _layers(self):
-    sizes = (self.num_heads, self.mlp_dim)
-    if self.stacked:
-      stack = stacking.scan_layers(
-        VisionLayer,
-        depth=self.depth,
-        remat=self.remat,
-        unroll=self.unroll,
-        num_broadcast=0,
-      )
-      return stack(*sizes, dtype=self.dtype, name="layers")
-    return [
-      VisionLayer(*sizes, transposed=True, dtype=self.dtype, name=f"layers_{i}")
-      for i in range(self.depth)
-    ]
 
   def _check(self, shape):
     if self.image_size % self.patch_size:

@@ -9,7 +9,6 @@ for the comparison and measures ours alone without them. The answers of both
 are compared, too. Use an otherwise idle machine.
 """
 
-import importlib.util
 import json
 import platform
 import sys
@@ -22,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kosmos2_jax.benchmarks import inference
-from kosmos2_jax.convert import huggingface
+from kosmos2_jax.convert import huggingface, peer
 
 
 def show(results: Sequence[inference.Result]) -> Table:
@@ -96,13 +95,9 @@ def _run(read: flags.FlagValues) -> list[inference.Result]:
       f"{str(checkpoint)!r} is no Hugging Face folder of Kosmos-2;"
       " tools.convert --format=huggingface makes one of any checkpoint"
     )
-  missing = [
-    name
-    for name in ("torch", "transformers")
-    if importlib.util.find_spec(name) is None
-  ]
+  missing = peer.missing()
   if read.compare and missing:
-    print(f"{' and '.join(missing)} not installed: ours alone is measured")
+    print(f"ours alone is measured; to compare, pip install {missing}")
   console = Console()
   results = []
   for result in inference.measure_inference(

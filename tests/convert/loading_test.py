@@ -183,3 +183,10 @@ def test_to_device_moves_the_tree_itself(sizes):
   assert moved is params
   assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(params))
   assert_same(params, kept)
+
+
+def test_the_folder_of_a_file_is_the_one_it_is_in(tmp_path):
+  file = tmp_path / "kosmos-2.pt"
+  file.write_bytes(b"")
+  assert loading.folder_of(file) == tmp_path
+  assert loading.folder_of(str(tmp_path)) == tmp_path

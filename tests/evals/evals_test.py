@@ -42,6 +42,15 @@ def examples(count, box=WHOLE):
     }
 
 
+@pytest.mark.parametrize(
+  ("wish", "limit", "count"),
+  [(-1, None, 7), (-1, 3, 3), (5, None, 5), (5, 3, 3), (5, 9, 5), (9, 8, 7)],
+)
+def test_the_last_evaluation_asks_for_no_more_than_there_is(wish, limit, count):
+  tasks = evals.make_tasks([entry(final_examples=wish)])
+  assert tasks["rec"].final_count(7, limit) == count
+
+
 def test_tasks_are_read_from_plain_dicts():
   tasks = evals.make_tasks(
     [entry(), entry("all", options={"expressions_per_image": None})]
