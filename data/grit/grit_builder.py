@@ -24,8 +24,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from data.building.drops import DropReport
 from data.grit import shards as shards_lib
-from data.grit.drops import DropReport
 from data.grit.records import Item
 
 # Part of the identity of what is prepared: raise it when the same shards would
@@ -88,7 +88,7 @@ class Grit(tfds.core.GeneratorBasedBuilder):
           " found none"
         )
       config = make_config(shards, min_side=min_side)
-    self.report = DropReport()
+    self.report = DropReport(title="GrIT")
     super().__init__(config=config, file_format=file_format, **kwargs)
 
   def _create_builder_config(
@@ -127,7 +127,7 @@ class Grit(tfds.core.GeneratorBasedBuilder):
 
   def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
     config = self.builder_config
-    self.report = DropReport()
+    self.report = DropReport(title="GrIT")
     for record in shards_lib.read_shards(
       config.paths,
       self.report,

@@ -6,13 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+from data.building import boxes
+from data.building.drops import Drop, Dropped, DropReport
 
-from data.grit.drops import Drop, Dropped, DropReport
-
-# Boxes may stick out of the picture by this part of its side and are then
-# moved onto the border: detectors round to whole pixels.
-BOX_TOLERANCE = 0.01
 # Pixels that rounding may add to or take from a side when a picture is resized.
 ROUNDING = 2.0
 
@@ -176,15 +172,9 @@ def parse_item(value: Any, caption: str) -> tuple[Item, bool]:
   start, end = int(start), int(end)
   if not 0 <= start < end <= len(caption) or not caption[start:end].strip():
     raise Dropped(Drop.SPAN_OUTSIDE)
-  if min(corners) < -BOX_TOLERANCE or max(corners) > 1 + BOX_TOLERANCE:
-    raise Dropped(Drop.BOX_OUTSIDE)
-  # In the precision they are stored in, so that no stored box is empty.
-  box = tuple(float(np.float32(min(max(v, 0.0), 1.0))) for v in corners)
-  if box[2] <= box[0] or box[3] <= box[1]:
-    raise Dropped(Drop.BOX_EMPTY)
+  box, clipped = boxes.check_box(corners)
   if not 0 <= score <= 1:
     raise Dropped(Drop.BAD_SCORE)
-  clipped = min(corners) < 0 or max(corners) > 1
   return Item(start, end, box, score), clipped
 
 

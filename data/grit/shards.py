@@ -18,9 +18,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from data.grit import archive, pictures, records
-from data.grit.archive import Sample
-from data.grit.drops import Drop, Dropped, DropReport
+from data.building import archive, pictures
+from data.building.archive import Sample
+from data.building.drops import Drop, Dropped, DropReport
+from data.grit import records
 from data.grit.records import Record
 
 MIN_SIDE = 32
@@ -86,12 +87,12 @@ def read_shards(
   """
   seen = _SeenIds()
   for path in paths:
-    report.shards_read += 1
+    report.files_read += 1
     _read_stats(path, report)
     try:
       file = open(path, "rb")  # noqa: SIM115 (only opening may fail here)
     except OSError:
-      report.add(Drop.UNREADABLE_SHARD, path.name)
+      report.add(Drop.UNREADABLE_FILE, path.name)
       continue
     with file:
       for key, sample in archive.index(file, path.name, report).items():

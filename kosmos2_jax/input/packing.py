@@ -4,22 +4,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kosmos2_jax.input.documents import Document
 from kosmos2_jax.text.vocab import Vocab
 
 Row = dict[str, np.ndarray]
 
 
-def make_row(
-  prefix: Sequence[int],
-  prefix_image_mask: Sequence[bool],
-  text: Sequence[int],
-  text_mask: Sequence[bool],
-) -> Row:
-  """One row: the only place where targets are shifted.
+def make_row(document: Document) -> Row:
+  """One document as a row: the only place where targets are shifted.
 
-  With two latents and a text of three ids, `</s>` included:
+  With one picture, two latents, and a text of three ids, `</s>` included:
 
       ids          <s>     <image> slot slot     </image> An    image  </s>
+      predicted    .       .       .    .        .        T     T      T
       tokens       <s>     <image> slot slot     </image> An    image
       targets      <image> slot    slot </image> An       image </s>
       loss_mask    .       .       .    .        T        T     T
@@ -28,26 +25,16 @@ def make_row(
 
   Slots hold the id of `<image>`; it is never a target that counts.
 
-  Args:
-    prefix: ids up to and including `</image>`.
-    prefix_image_mask: True at the slots among them.
-    text: the ids after it, ending with `</s>` unless it was cut.
-    text_mask: True where an id of the text is to be predicted.
-
   Returns:
-    1-D arrays of one length under the keys above and `segment_ids` (1).
+    1-D arrays of one length under the last five keys and `segment_ids` (1).
   """
-  ids = np.array([*prefix, *text], np.int32)
-  image_mask = np.zeros(len(ids), bool)
-  image_mask[: len(prefix)] = prefix_image_mask
-  predicted = np.zeros(len(ids), bool)
-  predicted[len(prefix) :] = text_mask
-  length = len(ids) - 1
+  ids = np.array(document.ids, np.int32)
+  length = document.num_tokens
   return {
     "tokens": ids[:-1],
     "targets": ids[1:],
-    "loss_mask": predicted[1:],
-    "image_mask": image_mask[:-1],
+    "loss_mask": np.array(document.predicted, bool)[1:],
+    "image_mask": np.array(document.slots, bool)[:-1],
     "segment_ids": np.ones(length, np.int32),
     "positions": np.arange(length, dtype=np.int32),
   }

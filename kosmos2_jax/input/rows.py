@@ -43,17 +43,18 @@ class RowMaker:
     Raises:
       ValueError: `seq_len` has no room for text.
     """
-    self._prefix, self._prefix_mask = tokenizer.image_prefix(num_latents)
+    prefix = len(tokenizer.image_prefix(num_latents)[0])
     # A row reads one id less than it has: the last is only a target.
-    max_text = seq_len + 1 - len(self._prefix)
+    max_text = seq_len + 1 - prefix
     if max_text < 2:
       raise ValueError(
-        f"seq_len {seq_len} has no room for text after the "
-        f"{len(self._prefix)} tokens of a picture ({num_latents} latents); "
-        f"make it {len(self._prefix) + 64} or so"
+        f"seq_len {seq_len} has no room for text after the {prefix} tokens of"
+        f" a picture ({num_latents} latents); make it {prefix + 64} or so"
       )
     self.schedule = schedule
-    self.context = text_ops.Context(tokenizer, image_size, view, max_text)
+    self.context = text_ops.Context(
+      tokenizer, image_size, view, max_text, num_latents
+    )
     self._shard_rows = shard_rows
     self._seq_len = seq_len
 
@@ -84,11 +85,9 @@ class RowMaker:
     examples = read_examples(slots)
     for i, (slot, example) in enumerate(zip(slots, examples, strict=True)):
       example = self._write_text(slot, example)
-      text, text_mask = example["text"], example["text_mask"]
-      rows.append(
-        packing.make_row(self._prefix, self._prefix_mask, text, text_mask)
-      )
-      encoded.append(example["image"])
+      document = text_ops.document_of(example, self.context)
+      rows.append(packing.make_row(document))
+      encoded.append(*document.pictures)
       for reason in example["reasons"]:
         reasons[i, _REASON_NUMBERS[reason]] += 1
     pad_id = self.context.tokenizer.vocab.pad_id

@@ -3,6 +3,9 @@
 An op is a function (example, context) -> example. It adds keys and changes
 none: an op that misses a key, or would overwrite one, raises and lists what
 there is. What an op leaves out it reports in `example["reasons"]`.
+
+The last op of a recipe leaves either `text` and `text_mask`, the words behind
+the example's one picture, or a `document` (see `documents`).
 """
 
 import dataclasses
@@ -10,7 +13,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kosmos2_jax.input import geometry, packing, shuffling
+from kosmos2_jax.input import documents, geometry, packing, shuffling
 from kosmos2_jax.text import markup
 from kosmos2_jax.text.tokenizer import Tokenizer
 
@@ -37,13 +40,26 @@ class Context:
     tokenizer: makes ids of text.
     image_size: side of the square the model sees.
     view: how pictures become squares; boxes follow.
-    max_text: ids a row has room for after the picture, `</s>` included.
+    max_text: ids a row has room for after a picture at its beginning, `</s>`
+      included.
+    num_latents: slots of a picture.
   """
 
   tokenizer: Tokenizer
   image_size: int
   view: str
   max_text: int
+  num_latents: int
+
+  @property
+  def max_ids(self) -> int:
+    """Ids of the longest document a row has room for."""
+    # <s>, <image>, slots, </image>; see `documents.Writer.picture`.
+    return self.max_text + self.num_latents + 3
+
+  def writer(self) -> documents.Writer:
+    """An empty document."""
+    return documents.Writer(self.tokenizer.vocab, self.num_latents)
 
 
 Op = Callable[[Example, Context], Example]
@@ -52,6 +68,17 @@ Op = Callable[[Example, Context], Example]
 def start(example: Example, rng: random.Random) -> Example:
   """An example as the first op gets it: with `rng` and `reasons`."""
   return _put("start", example, rng=rng, reasons=[])
+
+
+def document_of(example: Example, context: Context) -> documents.Document:
+  """What a recipe's last op left, as a document."""
+  if "document" in example:
+    return example["document"]
+  image, text, mask = _get("document_of", example, "image", "text", "text_mask")
+  writer = context.writer()
+  writer.picture(image)
+  writer.text(text, mask)
+  return writer.document()
 
 
 def keep_boxes(key: str, *, score_threshold: float) -> Op:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float
 from kosmos2_jax.models import initializers
 
 LAYER_NORM_EPS = 1e-5
+FEW_ROWS = 32  # as many as gain by `few_rows_product`
 MASKED_LOGIT = -1e30  # finite, so that a row with no key stays free of NaN
 
 
@@ -70,6 +71,23 @@ def attend(
   return attended.swapaxes(1, 2)
 
 
+def few_rows_product(
+  x: Float[Array, "R D"], kernel: Float[Array, "F D"]
+) -> Float[Array, "R F"]:
+  """x · kernelᵀ, in the form that a CPU computes fastest.
+
+  Matrices alone: with more axes XLA transposes the kernel in every call. Two to
+  `FEW_ROWS` rows are multiplied with the halves of the kernel as a batch of
+  two, which reads it half again as fast as one product does.
+  """
+  rows, width = x.shape
+  if not 1 < rows <= FEW_ROWS or len(kernel) % 2:
+    return jnp.einsum("rd,fd->rf", x, kernel)
+  halves = kernel.reshape(2, -1, width)
+  product = jnp.einsum("hfd,hrd->hfr", halves, jnp.stack([x, x]))
+  return product.reshape(-1, rows).T
+
+
 class TransposedDense(nn.Module):
   """A linear layer with the kernel [*features, in]: rows are read in order.
 
@@ -88,9 +106,7 @@ class TransposedDense(nn.Module):
     width = x.shape[-1]
     kernel = self.param("kernel", self.kernel_init, (*self.features, width))
     bias = self.param("bias", self.bias_init, self.features)
-    # Matrices alone: with more axes XLA transposes the kernel in every call.
-    product = jnp.einsum(
-      "rd,fd->rf",
+    product = few_rows_product(
       x.reshape(-1, width).astype(self.dtype),
       kernel.reshape(-1, width).astype(self.dtype),
     )

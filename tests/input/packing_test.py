@@ -2,18 +2,24 @@
 
 import numpy as np
 
-from kosmos2_jax.input import packing
+from kosmos2_jax.input import documents, packing
 from kosmos2_jax.text.vocab import Vocab
 
 VOCAB = Vocab(num_pieces=50, num_bins=4)
 
 
+def document(text, predicted=True):
+  writer = documents.Writer(VOCAB, 2)
+  writer.text(text, predicted)
+  return writer.document()
+
+
 def test_row_as_drawn_in_its_docstring():
   image, end = VOCAB.image_id, VOCAB.image_end_id
-  prefix = [VOCAB.bos_id, image, image, image, end]
-  slots = [False, False, True, True, False]
-  text = [10, 11, VOCAB.eos_id]
-  row = packing.make_row(prefix, slots, text, [True, True, True])
+  writer = documents.Writer(VOCAB, 2)
+  writer.picture(b"picture")
+  writer.text([10, 11, VOCAB.eos_id])
+  row = packing.make_row(writer.document())
   expected = {
     "tokens": [VOCAB.bos_id, image, image, image, end, 10, 11],
     "targets": [image, image, image, end, 10, 11, VOCAB.eos_id],
@@ -28,17 +34,14 @@ def test_row_as_drawn_in_its_docstring():
 
 
 def test_text_mask_marks_targets():
-  row = packing.make_row(
-    [0, 5], [False, False], [10, 11, 2], [False, True, False]
-  )
+  row = packing.make_row(document([5, 10, 11, 2], [False, False, True, False]))
   predicted = row["targets"][row["loss_mask"]]
   np.testing.assert_array_equal(predicted, [11])
 
 
 def test_padding():
   rows = [
-    packing.make_row([0], [False], text, [True] * len(text))
-    for text in ([10, 2], [10, 11, 12, 2])
+    packing.make_row(document(text)) for text in ([10, 2], [10, 11, 12, 2])
   ]
   padded = packing.pad_rows(rows, 5, VOCAB.pad_id)
   pad = VOCAB.pad_id

@@ -15,7 +15,7 @@ def run(recipe, example, context, key=0):
 
 @pytest.fixture
 def context(small_tokenizer):
-  return text_ops.Context(small_tokenizer, 16, "crop", 200)
+  return text_ops.Context(small_tokenizer, 16, "crop", 200, 2)
 
 
 def square(examples):
@@ -52,7 +52,7 @@ def test_worked_example_of_the_original(
   mode, view, expected, wire_hanger, real_tokenizer
 ):
   recipe = recipes.grounded_caption(mode=mode, markup="maximal")
-  context = text_ops.Context(real_tokenizer, 224, view, 500)
+  context = text_ops.Context(real_tokenizer, 224, view, 500, 2)
   result = run(recipe, wire_hanger, context)
   assert result["text"] == expected
   assert result["text_mask"] == [True] * len(expected)
@@ -64,7 +64,7 @@ def test_two_boxes_on_one_phrase_as_in_the_original(real_tokenizer):
   items = [{"start": 0, "end": 8, "box_xyxy": b, "score": 0.7} for b in boxes]
   example = {"caption": "two dogs on a sofa", "image_shape": (300, 300)}
   example["noun_chunks"] = items
-  context = text_ops.Context(real_tokenizer, 224, "crop", 500)
+  context = text_ops.Context(real_tokenizer, 224, "crop", 500, 2)
   text = run(recipes.grounded_caption(), example, context)["text"]
   phrase = [64007, 94, 2176, 64008]
   places = [64009, 64112, 64630, 64011, 64121, 64640, 64010]
@@ -210,7 +210,7 @@ def test_a_long_caption_ends_at_a_phrase(examples, context):
   plain = run(recipes.plain_caption(), square(examples), context)["text"]
   vocab = context.tokenizer.vocab
   for room in range(2, len(whole)):
-    short = text_ops.Context(context.tokenizer, 16, "crop", room)
+    short = text_ops.Context(context.tokenizer, 16, "crop", room, 2)
     result = run(recipes.grounded_caption(), square(examples), short)
     text = result["text"]
     assert result["reasons"] == ["text_cut"]
@@ -226,7 +226,7 @@ def test_a_long_caption_ends_at_a_phrase(examples, context):
 
 def test_expressions_without_room_are_left_out(examples, context):
   whole = run(recipes.referring(), square(examples), context)["text"]
-  short = text_ops.Context(context.tokenizer, 16, "crop", len(whole) - 1)
+  short = text_ops.Context(context.tokenizer, 16, "crop", len(whole) - 1, 2)
   result = run(recipes.referring(), square(examples), short)
   assert result["reasons"] == ["expression_left_out"]
   assert result["text"][-1] == context.tokenizer.vocab.eos_id

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from data.building.drops import DropReport
 from data.grit import grit_builder, shards
-from data.grit.drops import DropReport
 from data.grit.grit_builder import Grit, prepare
 
 PHOTOS = pathlib.Path(grit_builder.__file__).parent / "photos" / "00000.tar"
@@ -213,7 +213,7 @@ def test_nothing_good_is_an_error_that_tells_why(maker, tmp_path):
     ValueError, match="at least one good GrIT record"
   ) as error:
     prepare(path, tmp_path / "data")
-  assert "unreadable_shard" in str(error.value)
+  assert "unreadable_file" in str(error.value)
   assert not list((tmp_path / "data").glob("grit/*/1.0.0"))
 
 
@@ -230,7 +230,7 @@ def test_command_line(maker, tmp_path, capsys):
   for _ in range(2):
     grit_builder.main(flags)
   lines = capsys.readouterr().out.splitlines()
-  assert lines[0].startswith("GrIT: 1 shard(s), 1 of 1 records")
+  assert lines[0].startswith("GrIT: 1 file(s), 1 of 1 records")
   assert lines[1] == lines[2]
   assert pathlib.Path(lines[1], "manifest.json").exists()
   assert [p.name for p in (tmp_path / "data").iterdir()] == ["grit"]

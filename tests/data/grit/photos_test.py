@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.building.drops import DropReport
 from data.grit import make_photos, shards
-from data.grit.drops import DropReport
 
 SHARD = make_photos.PHOTOS / "00000.tar"
 ANNOTATIONS = json.loads((make_photos.PHOTOS / "annotations.json").read_text())

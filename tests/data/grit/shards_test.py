@@ -9,13 +9,13 @@ import tarfile
 
 import pytest
 
+from data.building.drops import LEVELS, Drop, DropReport
 from data.grit import shards
-from data.grit.drops import LEVELS, Drop, DropReport
 
 
 def read(*paths, **options):
   """Records and report of shards; everything read is accounted for."""
-  report = DropReport()
+  report = DropReport(title="GrIT")
   found = list(shards.read_shards(paths, report, **options))
   assert report.records_kept == len(found)
   assert report.records_read == len(found) + report.total("record")
@@ -41,7 +41,7 @@ def test_good_sample(maker):
   assert [(i.start, i.end) for i in record.ref_exps] == [(0, 14)]
   assert not report.counts
   assert report.table() == (
-    "GrIT: 1 shard(s), 1 of 1 records and 3 of 3 boxes kept; nothing dropped"
+    "GrIT: 1 file(s), 1 of 1 records and 3 of 3 items kept; nothing dropped"
   )
 
 
@@ -435,7 +435,7 @@ def test_truncated_anywhere(maker, tmp_path):
     cut.write_bytes(data[:length])
     found, report = read(cut)
     assert len(found) == sum(e <= length for e in ends), length
-    only(report, Drop.TRUNCATED_SHARD)
+    only(report, Drop.TRUNCATED_FILE)
   cut.write_bytes(data[: end + 512])
   assert not read(cut)[1].counts
 
@@ -449,7 +449,7 @@ def test_damaged_in_the_middle(maker):
   path.write_bytes(data)
   found, report = read(path)
   assert [record.id for record in found] == ["0"]
-  only(report, Drop.TRUNCATED_SHARD)
+  only(report, Drop.TRUNCATED_FILE)
 
 
 @pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.FIFOTYPE, b"Z"])
@@ -468,7 +468,7 @@ def test_negative_size(maker, kind):
   path.write_bytes(data)
   found, report = read(path)
   assert [record.id for record in found] == ["0"]
-  only(report, Drop.TRUNCATED_SHARD)
+  only(report, Drop.TRUNCATED_FILE)
 
 
 def test_an_incomplete_sample_before_the_break_is_told(maker):
@@ -481,7 +481,7 @@ def test_an_incomplete_sample_before_the_break_is_told(maker):
   found, report = read(path)
   assert len(found) == 1
   assert dict(report.counts) == {
-    Drop.TRUNCATED_SHARD: 1,
+    Drop.TRUNCATED_FILE: 1,
     Drop.MISSING_PICTURE: 1,
   }
 
@@ -499,17 +499,17 @@ def test_data_after_the_end(maker, tmp_path):
 @pytest.mark.parametrize(
   "data", [b"", b"<html>not found</html>" * 99, b"\x1f\x8b"]
 )
-def test_unreadable_shard(maker, tmp_path, data):
+def test_unreadable_file(maker, tmp_path, data):
   (tmp_path / "bad.tar").write_bytes(data)
   found, report = read(tmp_path / "bad.tar", maker.tar(maker.sample()))
-  assert (len(found), report.shards_read) == (1, 2)
-  only(report, Drop.UNREADABLE_SHARD)
+  assert (len(found), report.files_read) == (1, 2)
+  only(report, Drop.UNREADABLE_FILE)
 
 
 def test_shard_that_cannot_be_opened(maker, tmp_path):
   found, report = read(tmp_path / "gone.tar", maker.tar(maker.sample()))
   assert len(found) == 1
-  only(report, Drop.UNREADABLE_SHARD)
+  only(report, Drop.UNREADABLE_FILE)
 
 
 def test_sample_that_cannot_be_read(maker, monkeypatch):
@@ -522,7 +522,7 @@ def test_sample_that_cannot_be_read(maker, monkeypatch):
 
 def test_empty_shard(maker):
   found, report = read(maker.tar())
-  assert (found, report.shards_read) == ([], 1)
+  assert (found, report.files_read) == ([], 1)
   assert not report.counts
 
 
@@ -574,7 +574,7 @@ def test_find_no_shards():
 
 
 def test_report_names_every_reason():
-  report = DropReport()
+  report = DropReport(title="GrIT")
   for reason in Drop:
     for count in range(1, 6):
       report.add(reason, f"{count}.tar", count)

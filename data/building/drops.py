@@ -1,7 +1,8 @@
-"""What can be wrong with a GrIT download, and the account of it.
+"""What can be wrong with downloaded data, and the account of it.
 
-Four levels are counted apart: shards, members of a shard, records (a picture
-with its caption) and items (a phrase with one box). Notes count what was
+Four levels are counted apart: files (a tar shard, an annotation file), members
+of a tar file, records (what becomes one example) and items (a part of a
+record: a box of a phrase, a picture of a document). Notes count what was
 repaired or looks odd; the data they name was kept.
 """
 
@@ -10,7 +11,7 @@ import dataclasses
 import enum
 from typing import Any
 
-LEVELS = ("shard", "member", "record", "item", "note")
+LEVELS = ("file", "member", "record", "item", "note")
 # Places named for each reason; enough to look at, few enough to read.
 MAX_EXAMPLES = 3
 
@@ -18,9 +19,9 @@ MAX_EXAMPLES = 3
 class Drop(enum.Enum):
   """A reason: its level and what it means. The name, in lower case, is told."""
 
-  UNREADABLE_SHARD = "shard", "cannot be opened, or is not a plain tar file"
-  TRUNCATED_SHARD = "shard", "ends early or is damaged; the rest is lost"
-  DATA_AFTER_END = "shard", "has bytes after the end mark, which are not read"
+  UNREADABLE_FILE = "file", "cannot be opened, or is not what it should be"
+  TRUNCATED_FILE = "file", "ends early or is damaged; the rest is lost"
+  DATA_AFTER_END = "file", "has bytes after the end mark, which are not read"
 
   UNSAFE_MEMBER = "member", "absolute or .. path, link, device, sparse file"
   UNKNOWN_MEMBER = "member", "not a jpg, jpeg, png, webp, json or txt file"
@@ -83,9 +84,13 @@ class DropReport:
 
   Every record read is kept or dropped for one reason, and so is every item
   of the records that came as far as having their items read.
+
+  Attributes:
+    title: what `table` calls the data.
   """
 
-  shards_read: int = 0
+  title: str = "data"
+  files_read: int = 0
   records_read: int = 0
   records_kept: int = 0
   items_read: int = 0
@@ -96,20 +101,33 @@ class DropReport:
   examples: dict[Drop, list[str]] = dataclasses.field(default_factory=dict)
 
   def add(self, reason: Drop, where: str, count: int = 1) -> None:
-    """Counts a drop (or a note); `where` names the shard and the sample."""
+    """Counts a drop (or a note); `where` names the file and the place."""
     self.counts[reason] += count
     places = self.examples.setdefault(reason, [])
     if len(places) < MAX_EXAMPLES and where not in places:
       places.append(where)
+
+  def merge(self, other: "DropReport") -> None:
+    """Adds the counts of another part of the same data, read after this."""
+    self.files_read += other.files_read
+    self.records_read += other.records_read
+    self.records_kept += other.records_kept
+    self.items_read += other.items_read
+    self.items_kept += other.items_kept
+    self.counts.update(other.counts)
+    for reason, places in other.examples.items():
+      known = self.examples.setdefault(reason, [])
+      new = [place for place in places if place not in known]
+      known += new[: MAX_EXAMPLES - len(known)]
 
   def total(self, level: str) -> int:
     """Drops (or notes) of one level."""
     return sum(n for reason, n in self.counts.items() if reason.level == level)
 
   def as_dict(self) -> dict[str, Any]:
-    """The report as JSON can hold it; the same for the same shards."""
+    """The report as JSON can hold it; the same for the same files."""
     result: dict[str, Any] = {
-      "shards": {"read": self.shards_read},
+      "files_read": self.files_read,
       "records": {"read": self.records_read, "kept": self.records_kept},
       "items": {"read": self.items_read, "kept": self.items_kept},
       "dropped": {level: {} for level in LEVELS[:-1]},
@@ -131,9 +149,9 @@ class DropReport:
   def table(self) -> str:
     """The report for the console, a row for each reason that occurred."""
     lines = [
-      f"GrIT: {self.shards_read} shard(s),"
+      f"{self.title}: {self.files_read} file(s),"
       f" {self.records_kept} of {self.records_read} records and"
-      f" {self.items_kept} of {self.items_read} boxes kept"
+      f" {self.items_kept} of {self.items_read} items kept"
     ]
     rows = [
       (

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from data.grit.drops import Drop, Dropped
+from data.building.drops import Drop, Dropped
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 # A picture is wholly in memory while it is checked: 3 bytes a pixel.

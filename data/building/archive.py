@@ -6,7 +6,7 @@ import re
 import tarfile
 from typing import BinaryIO
 
-from data.grit.drops import Drop, DropReport
+from data.building.drops import Drop, DropReport
 
 KINDS = {
   ".jpg": "picture",
@@ -38,7 +38,7 @@ def index(file: BinaryIO, name: str, report: DropReport) -> dict[str, Sample]:
     # Not to be closed: the file is the caller's.
     tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115
   except Exception:  # tarfile raises many kinds on damaged headers.
-    report.add(Drop.UNREADABLE_SHARD, name)
+    report.add(Drop.UNREADABLE_FILE, name)
     return samples
   last_key = None
   while True:
@@ -64,7 +64,7 @@ def index(file: BinaryIO, name: str, report: DropReport) -> dict[str, Sample]:
       break
     _add_member(member, last_key, kind, samples, name, report)
   if broken:
-    report.add(Drop.TRUNCATED_SHARD, name)
+    report.add(Drop.TRUNCATED_FILE, name)
     if not {"json", "picture"} <= samples.get(last_key, {}).keys():
       samples.pop(last_key, None)
   return samples

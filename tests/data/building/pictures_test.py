@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from data.grit import pictures
-from data.grit.drops import Drop, Dropped
-from data.grit.pictures import check_picture
+from data.building import pictures
+from data.building.drops import Drop, Dropped
+from data.building.pictures import check_picture
 
 
 def encode(image, encoding="JPEG", **options):
