@@ -81,7 +81,11 @@ def label(path: pathlib.Path) -> str:
   """Folder and name: the same wherever the folder lies."""
   folder = pathlib.Path(os.path.abspath(path)).parent.name
   name = f"{folder}/{path.name}" if folder else path.name
-  # Names in a file system are any bytes.
+  return printable(name)
+
+
+def printable(name: str) -> str:
+  """Names of files are any bytes; those that are no UTF-8 are escaped."""
   return name.encode("utf-8", "backslashreplace").decode()
 
 
