@@ -7,7 +7,7 @@ read; no TensorFlow is needed.
 import dataclasses
 import math
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from data.building import pictures, samples
@@ -39,7 +39,6 @@ def read_pairs(
   min_similarity: float = 0.0,
   similarity_field: str = "",
   id_field: str = "id",
-  decodes: Callable[[bytes], bool] | None = None,
 ) -> Iterator[Pair]:
   """Yields the good pairs of a shard, in its order.
 
@@ -54,8 +53,6 @@ def read_pairs(
       `SIMILARITY_FIELDS`.
     id_field: where the json has the id; without it, the id is the sample's
       name.
-    decodes: a second opinion on an encoded picture that Pillow could decode,
-      for what will decode it later; False drops it as corrupt.
   """
   fields = (similarity_field,) if similarity_field else SIMILARITY_FIELDS
   for sample in samples.read_samples(path, report):
@@ -74,8 +71,6 @@ def read_pairs(
         shorter_side=shorter_side,
         upright=True,
       )
-      if decodes is not None and not decodes(picture.data):
-        raise Dropped(Drop.CORRUPT_PICTURE)
     except Dropped as dropped:
       report.add(dropped.reason, sample.where)
       continue
