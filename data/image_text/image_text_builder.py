@@ -9,7 +9,7 @@ source = builder.as_data_source("train")
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from data.building import builder, command, features, files
+from data.building import builder, features, files
 from data.building.builder import Record, Unit
 from data.building.drops import DropReport
 from data.image_text import pairs
@@ -65,4 +65,4 @@ class ImageText(builder.FilesBuilder):
 
 
 if __name__ == "__main__":
-  command.main(ImageText)
+  builder.main(ImageText)

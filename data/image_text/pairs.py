@@ -78,6 +78,8 @@ def read_pairs(
       report.add(note, sample.where)
     if picture.reencoded:
       report.add(Drop.PICTURE_REENCODED, sample.where)
+    if picture.resized:
+      report.add(Drop.PICTURE_RESIZED, sample.where)
     yield Pair(pair_id, picture.data, caption)
 
 

@@ -6,12 +6,12 @@ an item; what is wrong with a document is counted as a record.
 
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from data.building import files, lines, pictures, samples
 from data.building.drops import Drop, Dropped, DropReport
 from data.interleaved import layouts
-from data.interleaved.layouts import Wanted
+from data.interleaved.picture_store import Store
 
 JSON_LINES = (".jsonl", ".jsonl.gz", ".jsonl.zip", ".json.gz", ".ndjson")
 PARQUET = (".parquet",)
@@ -26,13 +26,6 @@ _AS_ITEM = {
   Drop.PICTURE_TOO_SMALL: Drop.SMALL_PICTURE,
   Drop.PICTURE_TOO_LARGE: Drop.HUGE_PICTURE,
 }
-
-
-class Store(Protocol):
-  """Where pictures are."""
-
-  def read(self, wanted: Wanted) -> bytes:
-    """The picture's bytes. Raises Dropped."""
 
 
 class Document(NamedTuple):
@@ -112,6 +105,7 @@ def _fetch(
     if isinstance(part, str):
       kept.append((part, -1))
       continue
+    place = f"{where}:{part.name or part.url}"
     try:
       if max_images and len(images) >= max_images:
         raise Dropped(Drop.SPARE_PICTURE)
@@ -123,10 +117,12 @@ def _fetch(
       )
     except Dropped as dropped:
       reason = _AS_ITEM.get(dropped.reason, dropped.reason)
-      report.add(reason, f"{where}:{part.name or part.url}")
+      report.add(reason, place)
       continue
     if picture.reencoded:
-      report.add(Drop.PICTURE_REENCODED, f"{where}:{part.name or part.url}")
+      report.add(Drop.PICTURE_REENCODED, place)
+    if picture.resized:
+      report.add(Drop.PICTURE_RESIZED, place)
     report.items_kept += 1
     kept.append(("", len(images)))
     images.append(picture.data)

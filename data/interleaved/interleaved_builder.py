@@ -15,7 +15,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from data.building import builder, command, features
+from data.building import builder, features
 from data.building import files as files_lib
 from data.building.builder import Record, Unit
 from data.building.drops import DropReport
@@ -184,7 +184,7 @@ def _find_pictures(places: Sequence[str], naming: str) -> list[pathlib.Path]:
 @functools.lru_cache(maxsize=1)
 def _open_store(
   paths: tuple[pathlib.Path, ...], naming: str
-) -> tuple[documents_lib.Store, DropReport]:
+) -> tuple[picture_store.Store, DropReport]:
   """The pictures, and what is wrong with their shards; kept for other files."""
   damage = DropReport()
   if paths[0].is_dir():
@@ -202,4 +202,4 @@ def _add_damage(damage: DropReport, report: DropReport) -> None:
 
 
 if __name__ == "__main__":
-  command.main(Interleaved)
+  builder.main(Interleaved)

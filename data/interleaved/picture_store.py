@@ -95,6 +95,9 @@ class ShardStore:
       raise Dropped(Drop.LOST_PICTURE) from None
 
 
+Store = FolderStore | ShardStore
+
+
 def key_of(wanted: Wanted, naming: str) -> str:
   """What the picture goes by. Raises Dropped: LOST_PICTURE, if it is not told.
 

@@ -10,7 +10,7 @@ source = builder.as_data_source("train")
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from data.building import builder, command, features
+from data.building import builder, features
 from data.building import files as files_lib
 from data.building.builder import Record, Unit
 from data.building.drops import DropReport
@@ -120,4 +120,4 @@ class Text(builder.FilesBuilder):
 
 
 if __name__ == "__main__":
-  command.main(Text)
+  builder.main(Text)

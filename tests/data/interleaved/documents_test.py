@@ -148,7 +148,7 @@ def test_obelics(tmp_path, maker):
 def test_pictures_named_by_the_hash_of_their_url(tmp_path, maker, naming):
   digest = hashlib.new(naming, URL.encode()).hexdigest()
   (tmp_path / f"{digest}.png").write_bytes(maker.jpeg())
-  shard = maker.tar(maker.sample(digest, id=1), name="pictures.tar")
+  shard = maker.tar(maker.sample(digest), name="pictures.tar")
   path = write(tmp_path / "a.jsonl", obelics(URL, "A dog."))
   for store in (
     FolderStore([tmp_path], naming),
@@ -161,10 +161,8 @@ def test_pictures_named_by_the_hash_of_their_url(tmp_path, maker, naming):
 
 def test_pictures_of_mmc4_in_shards(tmp_path, maker):
   shards = [
-    maker.tar(maker.sample("b/dog", id=1), name="0.tar"),
-    maker.tar(
-      maker.sample("cat", id=2, picture=maker.jpeg(64, 64)), name="1.tar"
-    ),
+    maker.tar(maker.sample("b/dog"), name="0.tar"),
+    maker.tar(maker.sample("cat", picture=maker.jpeg(64, 64)), name="1.tar"),
   ]
   store = ShardStore(shards, "name", DropReport())
   path = write(
