@@ -62,7 +62,7 @@ def find_shards(
   texts = [
     key
     for key, feature in builder.info.features.items()
-    if feature.dtype in (object, tf.string) and feature.shape == ()
+    if isinstance(feature, tfds.features.Text)
   ]
   if field not in texts:
     raise ValueError(
@@ -90,28 +90,47 @@ def read_texts(
   ]
   at = names.index(path.name)
   part = f"{split}[{at}shard:{at + 1}shard]"
-  decoders = tfds.decode.PartialDecoding({field: True})
   if builder.info.file_format.value in _AT_RANDOM:
-    examples = iter(builder.as_data_source(split=part, decoders=decoders))
+    texts = _read_at_random(builder, part, field)
   else:
-    dataset = builder.as_dataset(split=part, decoders=decoders)
-    examples = iter(tfds.as_numpy(dataset))
+    texts = _read_in_order(builder, part, field)
   number = 0
   while True:
     try:
-      example = next(examples, None)
+      raw = next(texts, None)
     except tf.errors.OpError:
       broken = Drop.TRUNCATED_FILE if number else Drop.UNREADABLE_FILE
       report.add(broken, name)
       return
-    if example is None:
+    if raw is None:
       return
     number += 1
     report.records_read += 1
     where = f"{name}:{number}"
     try:
-      text = documents.check_text(example[field])
+      text = documents.check_text(raw)
     except Dropped as dropped:
       report.add(dropped.reason, where)
       continue
     yield from documents.split(where, text, report, max_chars)
+
+
+def _read_in_order(
+  builder: tfds.core.DatasetBuilder, split: str, field: str
+) -> Iterator[bytes]:
+  """The field of all examples; pictures beside it are not decoded."""
+  decoders = tfds.decode.PartialDecoding({field: True})
+  dataset = builder.as_dataset(split=split, decoders=decoders)
+  return (example[field] for example in tfds.as_numpy(dataset))
+
+
+def _read_at_random(
+  builder: tfds.core.DatasetBuilder, split: str, field: str
+) -> Iterator[bytes]:
+  """The same; a data source cannot decode some features and others not."""
+  records = builder.as_data_source(
+    split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+  )
+  for record in records:
+    features = tf.train.Example.FromString(record).features.feature
+    yield features[field].bytes_list.value[0]

@@ -30,7 +30,7 @@ class Books(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     )
 
   def _split_generators(self, dl_manager):
-    return {"train": self._generate_examples(), "test": iter(())}
+    return {"train": self._generate_examples()}
 
   def _generate_examples(self):
     for key, text in {**TEXTS, "empty": " ", "long": "word\n" * 50}.items():
