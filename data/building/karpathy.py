@@ -42,8 +42,8 @@ def read_captions(
       Its items are captions.
     load: gives the pictures.
     splits: those of SPLITS that are read.
-    one_per_caption: yields each picture as often as it has captions, as `id`,
-      `image` and `caption`; else once, with `captions`.
+    one_per_caption: yields each picture as often as it has captions; else
+      once, and `caption` is the first. `captions` are all in either case.
     first: whether this reading of the file counts what is wrong with the file,
       and the records whose split is none of SPLITS; set once per file.
   """
@@ -85,16 +85,15 @@ def _examples(
     picture_id = posixpath.splitext(filename)[0]
   captions = _captions(fields.get("sentences"), where, report)
   image = load(posixpath.join(folder, filename), where)
+  texts = [text for _, text in captions]
+  features = {"image": image, "captions": texts}
   if not one_per_caption:
-    texts = [text for _, text in captions]
-    features = {"id": picture_id, "image": image, "captions": texts}
-    return [(picture_id, features)]
-  examples = []
-  for number, text in captions:
-    caption_id = f"{picture_id}-{number}"
-    features = {"id": caption_id, "image": image, "caption": text}
-    examples.append((caption_id, features))
-  return examples
+    return [(picture_id, {"id": picture_id, "caption": texts[0]} | features)]
+  ids = [f"{picture_id}-{number}" for number, _ in captions]
+  return [
+    (caption_id, {"id": caption_id, "caption": text} | features)
+    for caption_id, text in zip(ids, texts, strict=True)
+  ]
 
 
 def _captions(

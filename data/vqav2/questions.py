@@ -66,14 +66,17 @@ def read_questions(
   answers = None
   if annotations is not None:
     answers = read_annotations(annotations, report)
-  for where, fields in json_files.read_list(path, "questions", report):
+  found = json_files.read_list(path, "questions", report)
+  for position, (where, fields) in enumerate(found):
     report.records_read += 1
     try:
-      example = _read_question(fields, where, answers, release, report, load)
+      record_id, features = _read_question(
+        fields, where, answers, release, report, load
+      )
     except Dropped as dropped:
       report.add(dropped.reason, where)
       continue
-    yield example
+    yield record_id, features | {"position": position}
   if answers:
     # Those that a question had are taken out.
     report.add(Drop.LONE_ANNOTATION, annotations.name, len(answers))

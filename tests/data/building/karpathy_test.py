@@ -52,6 +52,7 @@ def test_one_record_per_picture(tmp_path):
     {
       "id": "42",
       "image": b"val2014/COCO_val2014_000000000042.jpg",
+      "caption": "A dog.",
       "captions": ["A dog.", "Grass."],
     }
   ]
@@ -73,7 +74,7 @@ def test_one_record_per_caption(tmp_path):
     ("42-2", "Grass."),
   ]
   assert found[0]["image"] == found[1]["image"]
-  assert "captions" not in found[0]
+  assert found[1]["captions"] == ["A dog.", "Grass."]
 
 
 def test_flickr30k_has_neither_folder_nor_number(tmp_path):

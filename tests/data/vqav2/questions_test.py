@@ -70,7 +70,9 @@ def test_question_and_answers(tmp_path):
     "question_type": "what is",
     "answer_type": "other",
     "multiple_choice_answer": "net",
+    "position": 0,
   }
+  assert found[1]["position"] == 1
   assert (report.files_read, report.items_kept) == (2, 20)
   assert not report.counts
 
