@@ -53,6 +53,15 @@ class Drop(enum.Enum):
   TEXT_TOO_LARGE = "record", "larger than any document should be"
   BAD_DOCUMENT = "record", "fields are neither those of MMC4 nor of OBELICS"
   NO_PICTURE_LEFT = "record", "none of the document's pictures is good"
+  BAD_ROLES = "record", "not user and assistant by turns, user first"
+  IMAGE_COUNT = "record", "not one <image> in the questions for each picture"
+  PICTURE_NOT_FOUND = "record", "no picture of this name where they should be"
+  UNKNOWN_LAYOUT = "record", "its fields are those of no known layout"
+  BAD_SPLIT = "record", "its split is none of train, restval, val and test"
+  NO_CAPTION_LEFT = "record", "none of its captions is good"
+  UNANSWERED = "record", "no annotation has its question_id"
+  ANOTHER_PICTURE = "record", "its annotation has another image_id"
+  NO_ANSWER_LEFT = "record", "none of its answers is good"
 
   BAD_ITEM = "item", "not seven numbers"
   NOT_FINITE = "item", "a number is NaN or infinite"
@@ -68,6 +77,7 @@ class Drop(enum.Enum):
   HUGE_PICTURE = "item", "the document's picture is larger than is safe"
   UNLIKE_PICTURE = "item", "less like its sentence than min_similarity"
   SPARE_PICTURE = "item", "beyond the max_images of a document"
+  BAD_SENTENCE = "item", "a caption or an answer without words, or no text"
 
   CAPTION_FROM_TXT = "note", "the json has no caption, the txt's is taken"
   TXT_DIFFERS = "note", "the txt is not the json's caption, which is taken"
@@ -77,6 +87,14 @@ class Drop(enum.Enum):
   TEXT_ALONE = "note", "a document that lost its pictures, kept as text"
   PICTURE_RESIZED = "note", "shorter side above shorter_side; resized to it"
   BAD_STATS = "note", "img2dataset's _stats.json cannot be read"
+  BAD_ANNOTATION = "note", "an annotation without question_id or image_id"
+  REPEATED_ANNOTATION = "note", "a question's second annotation, not read"
+  LONE_ANNOTATION = "note", "an annotation of no good question"
+  ANSWER_COUNT = "note", "not ten good answers"
+  UNNATURAL_PAIR = "note", "read: an instance of Unnatural Instructions"
+  REFORMULATED_PAIR = "note", "read: a reformulation of such an instance"
+  FLAN_PAIR = "note", "read: inputs and targets, as in FLAN"
+  ALPACA_PAIR = "note", "read: instruction and output, as in Alpaca"
 
   @property
   def level(self) -> str:
