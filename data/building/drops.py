@@ -9,6 +9,7 @@ repaired or looks odd; the data they name was kept.
 import collections
 import dataclasses
 import enum
+from collections.abc import Mapping
 from typing import Any
 
 LEVELS = ("file", "member", "record", "item", "note")
@@ -64,6 +65,7 @@ class Drop(enum.Enum):
   TXT_DIFFERS = "note", "the txt is not the json's caption, which is taken"
   BOX_CLIPPED = "note", "a corner was moved onto the picture's border"
   PICTURE_REENCODED = "note", "not 8-bit RGB in a JPEG or PNG; made so"
+  PICTURE_RESIZED = "note", "shorter side above shorter_side; resized to it"
   BAD_STATS = "note", "img2dataset's _stats.json cannot be read"
 
   @property
@@ -153,6 +155,24 @@ class DropReport:
       table = result[kind] if kind == "notes" else result[kind][reason.level]
       table[reason.name.lower()] = entry
     return result
+
+  @classmethod
+  def from_dict(cls, told: Mapping[str, Any], title: str) -> "DropReport":
+    """The report that `as_dict` told."""
+    report = cls(
+      title=title,
+      files_read=told["files_read"],
+      records_read=told["records"]["read"],
+      records_kept=told["records"]["kept"],
+      items_read=told["items"]["read"],
+      items_kept=told["items"]["kept"],
+    )
+    for entries in (*told["dropped"].values(), told["notes"]):
+      for name, entry in entries.items():
+        reason = Drop[name.upper()]
+        report.counts[reason] = entry["count"]
+        report.examples[reason] = list(entry["examples"])
+    return report
 
   def table(self) -> str:
     """The report for the console, a row for each reason that occurred."""

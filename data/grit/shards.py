@@ -9,14 +9,11 @@ Nothing is extracted to disk. Whatever is wrong is counted by reason in a
 """
 
 import glob
-import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
-
-import numpy as np
 
 from data.building import archive, pictures
 from data.building.archive import Sample
@@ -25,8 +22,6 @@ from data.grit import records
 from data.grit.records import Record
 
 MIN_SIDE = 32
-# Ids newer than this many are merged into the sorted ones.
-RECENT_IDS = 1 << 20
 
 Shards = str | os.PathLike | Iterable[str | os.PathLike]
 
@@ -74,18 +69,18 @@ def read_shards(
   report: DropReport,
   *,
   min_side: int = MIN_SIDE,
-  decodes: Callable[[bytes], bool] | None = None,
+  shorter_side: int = 0,
 ) -> Iterator[Record]:
   """Yields the good records of all shards, in the order of the shards.
+
+  Ids may come again; the builder keeps the first of each.
 
   Args:
     paths: tar files, as `find_shards` returns them.
     report: is told of everything; complete when the iterator is exhausted.
     min_side: shorter side in pixels below which a picture is dropped.
-    decodes: a second opinion on an encoded picture that Pillow could decode,
-      for what will decode it later; False drops it as corrupt.
+    shorter_side: to which larger pictures are resized; 0: none are.
   """
-  seen = _SeenIds()
   for path in paths:
     report.files_read += 1
     _read_stats(path, report)
@@ -100,7 +95,7 @@ def read_shards(
         where = f"{path.name}:{key}"
         try:
           record = _read_sample(
-            file, key, sample, report, seen, min_side, decodes
+            file, key, sample, report, min_side, shorter_side
           )
         except Dropped as dropped:
           report.add(dropped.reason, where)
@@ -108,7 +103,6 @@ def read_shards(
         except OSError:
           report.add(Drop.UNREADABLE_SAMPLE, where)
           continue
-        seen.add(record.id)
         report.records_kept += 1
         yield record
 
@@ -118,9 +112,8 @@ def _read_sample(
   key: str,
   sample: Sample,
   report: DropReport,
-  seen: "_SeenIds",
   min_side: int,
-  decodes: Callable[[bytes], bool] | None,
+  shorter_side: int,
 ) -> Record:
   """One record, cheap checks first. Raises Dropped."""
 
@@ -139,17 +132,17 @@ def _read_sample(
     raise Dropped(Drop.MISSING_PICTURE)
   caption, note = records.caption_of(fields, read("txt"))
   record_id = records.id_of(fields, key)
-  if record_id in seen:
-    raise Dropped(Drop.DUPLICATE_ID)
-  picture = pictures.check_picture(read("picture"), min_side=min_side)
-  if decodes is not None and not decodes(picture.data):
-    raise Dropped(Drop.CORRUPT_PICTURE)
+  picture = pictures.check_picture(
+    read("picture"), min_side=min_side, shorter_side=shorter_side
+  )
   records.check_aspect(fields, picture.width, picture.height)
   noun_chunks, ref_exps = records.items_of(fields, caption, report, where)
   if note is not None:
     report.add(note, where)
   if picture.reencoded:
     report.add(Drop.PICTURE_REENCODED, where)
+  if picture.resized:
+    report.add(Drop.PICTURE_RESIZED, where)
   return Record(
     id=record_id,
     image=picture.data,
@@ -175,33 +168,3 @@ def _read_stats(path: pathlib.Path, report: DropReport) -> None:
   if lost > 0:
     report.records_read += lost
     report.add(Drop.NEVER_FETCHED, path.name, lost)
-
-
-class _SeenIds:
-  """A set of ids in 8 bytes each: GrIT's 20 million take 160 MB.
-
-  Two different ids share a hash with a chance of 1e-5 in all of GrIT.
-  """
-
-  def __init__(self):
-    self._recent: set[int] = set()
-    self._sorted = np.empty(0, np.uint64)
-
-  def __contains__(self, record_id: str) -> bool:
-    value = self._hash(record_id)
-    if value in self._recent:
-      return True
-    at = np.searchsorted(self._sorted, np.uint64(value))
-    return bool(at < len(self._sorted) and self._sorted[at] == value)
-
-  def add(self, record_id: str) -> None:
-    self._recent.add(self._hash(record_id))
-    if len(self._recent) >= RECENT_IDS:
-      recent = np.fromiter(self._recent, np.uint64, len(self._recent))
-      self._sorted = np.union1d(self._sorted, recent)
-      self._recent.clear()
-
-  @staticmethod
-  def _hash(record_id: str) -> int:
-    digest = hashlib.blake2b(record_id.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
