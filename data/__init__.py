@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Builders of files, all opened in the same way: module and class.
 BUILDERS = {
   "grit": "data.grit.grit_builder:Grit",
+  "jsonl": "data.jsonl.jsonl_builder:Jsonl",
 }
 # The scenes of `shapes` are drawn and have no files.
 NAMES = tuple(sorted((*BUILDERS, "shapes")))
