@@ -27,6 +27,7 @@ BUILDERS = {
   "image_text": "data.image_text.image_text_builder:ImageText",
   "instructions": "data.instructions.instructions_builder:Instructions",
   "interleaved": "data.interleaved.interleaved_builder:Interleaved",
+  "jsonl": "data.jsonl.jsonl_builder:Jsonl",
   "llava_instruct": "data.llava_instruct.llava_instruct_builder:LlavaInstruct",
   "text": "data.text.text_builder:Text",
   "vqav2": "data.vqav2.vqav2_builder:Vqav2",
