@@ -72,6 +72,7 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
   abstract = state.abstract_state(model, optimizer.tx, mesh)
   load = loader(data.data_dir, data.builders)
   plan = pipeline.plan_stream(
+    [kind.to_dict() for kind in data.kinds],
     data.to_dict(),
     load,
     tokenizer,
