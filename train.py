@@ -20,7 +20,7 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from data import loader
+from data import in_words, loader
 from kosmos2_jax import evals, optim, sharding
 from kosmos2_jax.convert.starting import Start
 from kosmos2_jax.input import pipeline
@@ -83,7 +83,9 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
   sharding.check_batch_size(mesh, plan.num_rows, config.num_microbatches)
   tasks = evals.make_tasks([task.to_dict() for task in config.evals.tasks])
   examples = {
-    key: functools.partial(eval_examples, load(task.dataset, task.split))
+    key: functools.partial(
+      eval_examples, load(task.dataset, task.split), where=task.where
+    )
     for key, task in tasks.items()
   }
   batch_size = config.evals.batch_size
@@ -139,7 +141,7 @@ def main(argv: Sequence[str]) -> int:
   except (ValueError, OSError, FloatingPointError) as error:
     if "--traceback" in argv:
       raise
-    print(f"train.py: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"train.py: {in_words(error)}", file=sys.stderr)
     return 2
   return 0
 

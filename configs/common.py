@@ -86,6 +86,7 @@ def evaluation(
   evaluator: str,
   num_examples: int,
   final_examples: int | None = None,
+  where: str = "",
   **options: Any,
 ) -> ConfigDict:
   """One evaluation.
@@ -96,6 +97,7 @@ def evaluation(
   num_examples    how many examples while training (0: only at the end)
   final_examples  how many at the end (-1: the whole split); default: as many
                   as while training
+  where           a field; only examples that have it, and not empty, count
   options         keyword arguments of the evaluator
   """
   if final_examples is None:
@@ -108,6 +110,7 @@ def evaluation(
       "evaluator": evaluator,
       "num_examples": num_examples,
       "final_examples": final_examples,
+      "where": where,
       "options": options,
     }
   )

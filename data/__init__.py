@@ -98,6 +98,17 @@ def loader(
   return load
 
 
+class FaultyFile(ValueError):
+  """Lines of a file cannot be used; the message has a line for each fault."""
+
+
+def in_words(error: Exception) -> str:
+  """What an error says: one line, or the list of faults of a file."""
+  if isinstance(error, FaultyFile):
+    return str(error)
+  return " ".join(str(error).split())
+
+
 def default_data_dir() -> str:
   """Where TFDS keeps prepared data sets when nothing else is said."""
   return os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")

@@ -12,9 +12,10 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
+from data import FaultyFile
 from data.building.drops import DropReport
 from data.jsonl import files as reading
-from data.jsonl.files import FaultyFile, Options
+from data.jsonl.files import Options
 from data.jsonl.grounding import BOX_FORMATS, BOX_ORDERS
 from data.jsonl.lines import FORMS
 from data.jsonl.paths import find_files

@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
+from data import FaultyFile
 from data.building.drops import Drop, DropReport
 from data.jsonl import lines, values
 from data.jsonl.grounding import BoxStyle
@@ -151,10 +152,6 @@ def read_file(
     yield Example(number, line, images)
   if faults and not options.skip_bad_lines:
     raise FaultyFile(describe(path, faults))
-
-
-class FaultyFile(ValueError):
-  """Lines of a file cannot be used; the message has a line for each fault."""
 
 
 def describe(path: pathlib.Path, faults: list[str]) -> str:

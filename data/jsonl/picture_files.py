@@ -33,7 +33,7 @@ class PictureFiles:
   Attributes:
     folder: that names start from.
     allow_absolute: whether names may be absolute paths.
-    upright: turn pictures as their EXIF orientation says.
+    upright: turn pictures as their EXIF orientation says (TIFF always is).
     min_side: shorter side in pixels below which a picture is too small.
     shorter_side: larger pictures are made so small; 0: kept as they are.
   """
@@ -76,16 +76,12 @@ class PictureFiles:
         " absolute paths and set allow_absolute",
       )
     path = self.folder / posixpath.normpath(name)
-    try:
-      there = path.is_file()
-    except OSError:  # A name longer than any file's.
-      there = False
-    if not there:
+    if not os.path.isfile(path):
+      found = "a folder" if os.path.isdir(path) else "no such file"
       raise Fault(
         Drop.PICTURE_NOT_FOUND,
         field,
-        f"expected a picture at {str(path)!r}, found"
-        f" {'a folder' if path.is_dir() else 'no such file'}; paths start from"
+        f"expected a picture at {str(path)!r}, found {found}; paths start from"
         " the folder of this file",
       )
     return path
@@ -165,7 +161,9 @@ class PictureFiles:
 
 
 def _is_lying(image: Image.Image) -> bool:
-  """Whether the EXIF orientation exchanges width and height."""
+  """Whether turning it upright exchanges width and height."""
+  if image.format == "TIFF":
+    return False  # Pillow turns them by itself, and tells the upright size.
   try:
     return image.getexif().get(_ORIENTATION) in _LYING
   except Exception:  # Damaged EXIF says nothing; the pixels are good.

@@ -66,7 +66,8 @@ def parse_object(line: bytes) -> dict[str, Any]:
     ) from None
   except (RecursionError, ValueError):  # Numbers of thousands of digits.
     raise fault(
-      "expected one JSON object, found one too deep or long"
+      "expected one JSON object, found one too deep or with too long a"
+      " number; simplify it"
     ) from None
   if not isinstance(value, dict):
     raise fault(

@@ -11,7 +11,8 @@ counts what is answered. `messages` are in order:
     {"message": 0, "start": 8, "end": 12, "box_xyxy": (x1, y1, x2, y2)}
 
 `start` and `end` count characters of that message's text. A box is one of the
-last picture before its phrase; where there is none, of the first.
+picture of number `image`, where that is told; else of the last picture before
+its phrase, and where there is none, of the first.
 """
 
 import re
@@ -213,7 +214,7 @@ def _place_phrases(
       reasons.append("bad_span")
       continue
     (chunk,) = holding
-    picture = max(chunk.picture, 0)
+    picture = item.get("image", max(chunk.picture, 0))
     if picture not in shapes:
       shapes[picture] = geometry.image_shape(images[picture])
     box = text_ops.box_in_view(item["box_xyxy"], shapes[picture], context)

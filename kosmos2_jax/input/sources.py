@@ -108,27 +108,50 @@ class TfdsSource(Source):
     return [self._parse(r) for r in self._records.__getitems__(list(indices))]
 
 
-def eval_examples(source: Source, limit: int = -1) -> Iterator[Example]:
+def eval_examples(
+  source: Source, limit: int = -1, where: str = ""
+) -> Iterator[Example]:
   """Examples for the evaluators: in order, pictures decoded.
 
   Args:
     source: where they come from.
     limit: how many at most; negative: all.
+    where: a field; only examples that have it, and not empty, are taken.
 
   Yields:
-    Examples as above, with `image` as uint8 [height, width, 3].
+    Examples as above, with `image` as uint8 [height, width, 3]; it is the only
+    one of `images` where an example has those.
 
   Raises:
-    ValueError: a picture cannot be decoded; names the example.
+    ValueError: an example has no picture, or several, or one that cannot be
+      decoded; names the example.
   """
-  count = len(source) if limit < 0 else min(limit, len(source))
-  for start in range(0, count, _READ_AHEAD):
-    indices = range(start, min(start + _READ_AHEAD, count))
+  wanted = len(source) if limit < 0 else min(limit, len(source))
+  start = 0
+  while wanted and start < len(source):
+    # Of a part of the examples it is not known where they are.
+    stop = start + (_READ_AHEAD if where else min(_READ_AHEAD, wanted))
+    indices = range(start, min(stop, len(source)))
+    start = indices.stop
     for example in source.__getitems__(indices):
-      image = image_ops.decode_or_raise(
-        example["image"], f"example {example.get('id')!r} of {source.name}"
-      )
+      if not wanted or (where and not example.get(where)):
+        continue
+      wanted -= 1
+      name = f"example {example.get('id')!r} of {source.name}"
+      image = image_ops.decode_or_raise(_only_picture(example, name), name)
       yield {**example, "image": image}
+
+
+def _only_picture(example: Example, name: str) -> bytes:
+  if example.get("image") is not None:
+    return example["image"]
+  images = example.get("images", ())
+  if len(images) != 1:
+    raise ValueError(
+      f"{name}: expected one picture to ask about, found {len(images)}; choose"
+      " other examples with the task's `where`, or another split"
+    )
+  return images[0]
 
 
 def _make_parser(

@@ -25,9 +25,10 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from PIL import Image
 
-from data import loader
+from data import in_words, loader
 from kosmos2_jax import visualize
 from kosmos2_jax.batch import Batch
+from kosmos2_jax.convert.starting import Start
 from kosmos2_jax.input import image_ops, pipeline
 from kosmos2_jax.text import markup
 from kosmos2_jax.text.tokenizer import Tokenizer
@@ -135,15 +136,18 @@ def _text(token: int, tokenizer: Tokenizer) -> str:
 
 def draw(config: ConfigDict, step: int, num_rows: int) -> Image.Image:
   """The first rows of the batch of a step of the config's stream."""
-  data, model = config.data, config.model
-  tokenizer = Tokenizer.load(data.tokenizer, model.num_bins)
+  data = config.data
+  start = Start(
+    config.model.to_dict(), data.tokenizer, init_from=config.init_from
+  )
+  tokenizer, sizes = start.tokenizer, start.sizes
   plan = pipeline.plan_stream(
     [kind.to_dict() for kind in data.kinds],
     data.to_dict(),
     loader(data.data_dir, data.builders),
     tokenizer,
-    image_size=model.vision.image_size,
-    num_latents=model.resampler.num_latents,
+    image_size=sizes["vision"]["image_size"],
+    num_latents=sizes["resampler"]["num_latents"],
     seed=config.seed,
   )
   stream = plan.open(step)
@@ -186,8 +190,7 @@ def main(argv: Sequence[str]) -> int:
       if isinstance(error, AttributeError | KeyError)
       else ""
     )
-    text = " ".join(str(error).split())
-    print(f"show_data: {what}{text}", file=sys.stderr)
+    print(f"show_data: {what}{in_words(error)}", file=sys.stderr)
     return 2
   print(f"wrote {output}")
   return 0
