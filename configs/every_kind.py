@@ -64,6 +64,7 @@ def get_config(arg: str = "") -> ConfigDict:
       "flickr30k": {
         "captions": "data/flickr30k/example/dataset_flickr30k.json",
         "pictures": _PHOTOS,
+        "splits": "train",
         "one_per_caption": True,
       },
       "vqav2": {
