@@ -138,7 +138,7 @@ def draw(config: ConfigDict, step: int, num_rows: int) -> Image.Image:
   data, model = config.data, config.model
   tokenizer = Tokenizer.load(data.tokenizer, model.num_bins)
   plan = pipeline.plan_stream(
-    data.to_dict(),
+    data.to_dict() | {"kinds": [kind.to_dict() for kind in data.kinds]},
     loader(data.data_dir, data.builders),
     tokenizer,
     image_size=model.vision.image_size,
