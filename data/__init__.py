@@ -21,8 +21,16 @@ if TYPE_CHECKING:
 
 # Builders of files, all opened in the same way: module and class.
 BUILDERS = {
+  "coco_captions": "data.coco_captions.coco_captions_builder:CocoCaptions",
+  "flickr30k": "data.flickr30k.flickr30k_builder:Flickr30k",
   "grit": "data.grit.grit_builder:Grit",
+  "image_text": "data.image_text.image_text_builder:ImageText",
+  "instructions": "data.instructions.instructions_builder:Instructions",
+  "interleaved": "data.interleaved.interleaved_builder:Interleaved",
   "jsonl": "data.jsonl.jsonl_builder:Jsonl",
+  "llava_instruct": "data.llava_instruct.llava_instruct_builder:LlavaInstruct",
+  "text": "data.text.text_builder:Text",
+  "vqav2": "data.vqav2.vqav2_builder:Vqav2",
 }
 # The scenes of `shapes` are drawn and have no files.
 NAMES = tuple(sorted((*BUILDERS, "shapes")))

@@ -9,6 +9,7 @@ import tarfile
 
 import pytest
 
+from data.building import samples
 from data.building.drops import LEVELS, Drop, DropReport
 from data.grit import shards
 
@@ -486,10 +487,15 @@ def test_shard_that_cannot_be_opened(maker, tmp_path):
 
 
 def test_sample_that_cannot_be_read(maker, monkeypatch):
-  def fail(*args, **kwargs):
-    raise OSError("bad disk")
+  class BadDisk(io.BytesIO):
+    def read(self, size=-1):
+      raise OSError("bad disk")
 
-  monkeypatch.setattr(shards, "_read_sample", fail)
+  def on_bad_disk(key, where, extents, file):
+    return sample(key, where, extents, BadDisk())
+
+  sample = samples.Sample
+  monkeypatch.setattr(samples, "Sample", on_bad_disk)
   only(read(maker.tar(maker.sample()))[1], Drop.UNREADABLE_SAMPLE)
 
 
