@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import random
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ import data
 from configs import finetune_jsonl
 from data.building import builder
 from data.jsonl.jsonl_builder import Jsonl
-from kosmos2_jax.input import pipeline, sources
+from kosmos2_jax.input import pipeline, recipes, sources
+from kosmos2_jax.input.text_ops import Context, start
+from kosmos2_jax.text import markup
 from kosmos2_jax.text.tokenizer import Tokenizer
 
 EXAMPLE = pathlib.Path("data/jsonl/example/example.jsonl")
@@ -197,3 +200,37 @@ def test_command_line(folder, tmp_path, capsys):
     builder.main(Jsonl, flags)
   builder.main(Jsonl, [*flags, "--allow_absolute=true"])
   assert "JSONL: 1 file(s), 1 of 1 records" in capsys.readouterr().out
+
+
+def test_boxes_follow_the_picture_they_are_in(folder, tmp_path):
+  """A crop moves boxes of a wide and of a high picture in different ways."""
+  folder.picture("high.jpg", size=(80, 100))
+  box = [0.3, 0.3, 0.7, 0.7]
+  lines = [
+    {
+      "images": ["a.jpg", "high.jpg"],
+      "messages": [
+        {"role": "user", "content": "<image>What is <image>this?"},
+        {
+          "role": "assistant",
+          "content": "a box",
+          "phrases": [{"text": "a box", "image": image, "box": box}],
+        },
+      ],
+    }
+    for image in (0, 1)
+  ]
+  path = folder.write(*lines)
+  found = opened(path, tmp_path / "d")
+  tokenizer = Tokenizer.small(32)
+  context = Context(tokenizer, 32, "crop", 100, 4)
+  [op] = recipes.by_fields()
+  bins = []
+  for number in (1, 2):
+    example = found[f"boxes.jsonl:{number}"]
+    made = op(start(dict(example), random.Random(0)), context)
+    [phrase] = markup.parse(list(made["document"].ids), tokenizer).phrases
+    [cut] = phrase.boxes
+    bins.append([int(v * 32) for v in cut.xyxy])
+  # 0.3 of the long side is 0.25 of the square in its middle.
+  assert bins == [[8, 9, 24, 22], [9, 8, 22, 24]]
