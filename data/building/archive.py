@@ -80,7 +80,7 @@ def _add_member(
 ) -> None:
   """Adds one plain file to `samples`, or counts why not."""
   where = f"{name}:{_printable(member.name)}"
-  if _is_unsafe(member.name):
+  if is_unsafe(member.name):
     report.add(Drop.UNSAFE_MEMBER, where)
     return
   if kind is None:
@@ -103,7 +103,7 @@ def _key_and_kind(member_name: str) -> tuple[str, str | None]:
   return _printable(str(path.with_suffix("") if path.name else path)), kind
 
 
-def _is_unsafe(member_name: str) -> bool:
+def is_unsafe(member_name: str) -> bool:
   """Whether a name leads out of the folder it would be unpacked in."""
   return (
     member_name.startswith("/")
