@@ -10,7 +10,7 @@ sentence and status 2.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 # Before TensorFlow is loaded: its greetings are no part of the output.
@@ -22,10 +22,10 @@ from ml_collections import config_flags
 from rich.console import Console
 from rich.progress import Progress
 
-from data import loader
+from data import in_words, loader
 from kosmos2_jax import evals
 from kosmos2_jax.convert import loading
-from kosmos2_jax.input.sources import eval_examples
+from kosmos2_jax.input.sources import Example, eval_examples
 from kosmos2_jax.predictor import Predictor
 
 MISTAKES = (ValueError, OSError)
@@ -103,12 +103,16 @@ def evaluate(read: flags.FlagValues) -> None:
     name: task.final_count(len(sources[name]), read.limit)
     for name, task in tasks.items()
   }
+
+  def examples_of(name: str) -> Iterator[Example]:
+    return eval_examples(sources[name], sizes[name], tasks[name].where)
+
   with Progress(console=console, disable=not console.is_terminal) as progress:
     bars = {name: progress.add_task(name, total=n) for name, n in sizes.items()}
     results = evals.run(
       predictor,
       tasks,
-      {name: eval_examples(sources[name], sizes[name]) for name in tasks},
+      {name: examples_of(name) for name in tasks},
       batch_size=batch_size,
       num_pictures=config.evals.num_pictures,
       progress=lambda name, done: progress.update(bars[name], completed=done),
@@ -135,7 +139,7 @@ def main(argv: Sequence[str]) -> int:
   except MISTAKES as mistake:
     if "--traceback" in argv:
       raise
-    print(f"eval.py: {' '.join(str(mistake).split())}", file=sys.stderr)
+    print(f"eval.py: {in_words(mistake)}", file=sys.stderr)
     return 2
   return 0
 

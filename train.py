@@ -20,13 +20,12 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from data import loader
+from data import in_words, loader
 from kosmos2_jax import evals, optim, sharding
-from kosmos2_jax.convert import clip
+from kosmos2_jax.convert.starting import Start
 from kosmos2_jax.input import pipeline
 from kosmos2_jax.input.sources import eval_examples
 from kosmos2_jax.models import presets
-from kosmos2_jax.text.tokenizer import Tokenizer
 from kosmos2_jax.training import loop, metrics, state, step, workdir
 from kosmos2_jax.training.checkpoint import Checkpointer
 from kosmos2_jax.training.evaluation import Evaluation
@@ -64,19 +63,29 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
   data, num_steps = config.data, config.num_steps
   sizes = config.model.to_dict()
   dtype, remat, unroll = (sizes.pop(k) for k in ("dtype", "remat", "unroll"))
-  tokenizer = Tokenizer.load(data.tokenizer, sizes["num_bins"])
-  sizes["vocab_size"] = sizes["vocab_size"] or tokenizer.vocab.size
+  names = {name: config[name] for name in ("init_from", "vision_from")}
+  start = Start(sizes, data.tokenizer, folder=folder, **names)
+  sizes, tokenizer = start.sizes, start.tokenizer
   model = presets.build(sizes, dtype=dtype, remat=remat, unroll=unroll)
   mesh = sharding.make_mesh(config.mesh.to_dict())
   optimizer = optim.make_optimizer(num_steps=num_steps, **config.optimizer)
   abstract = state.abstract_state(model, optimizer.tx, mesh)
   load = loader(data.data_dir, data.builders)
-  kinds = pipeline.make_kinds([kind.to_dict() for kind in data.kinds], load)
-  rows = sum(kind.per_step for kind in kinds)
-  sharding.check_batch_size(mesh, rows, config.num_microbatches)
+  plan = pipeline.plan_stream(
+    [kind.to_dict() for kind in data.kinds],
+    data.to_dict(),
+    load,
+    tokenizer,
+    image_size=model.vision.image_size,
+    num_latents=model.resampler.num_latents,
+    seed=config.seed,
+  )
+  sharding.check_batch_size(mesh, plan.num_rows, config.num_microbatches)
   tasks = evals.make_tasks([task.to_dict() for task in config.evals.tasks])
   examples = {
-    key: functools.partial(eval_examples, load(task.dataset, task.split))
+    key: functools.partial(
+      eval_examples, load(task.dataset, task.split), where=task.where
+    )
     for key, task in tasks.items()
   }
   batch_size = config.evals.batch_size
@@ -91,25 +100,21 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
     for change in changes:
       reporter.say(f"changed since the last start: config.{change}")
     if checkpointer.latest_step() is None:
-      known = clip.start_from(config.vision_from, sizes, reporter.say)
+      known = start.parameters(reporter.say)
       now = state.init_state(model, optimizer.tx, abstract, config.seed, known)
     else:
       now = checkpointer.restore(abstract)
-    stream = pipeline.make_stream(
-      kinds,
-      tokenizer=tokenizer,
-      image_size=model.vision.image_size,
-      num_latents=model.resampler.num_latents,
-      seq_len=data.seq_len,
-      seed=config.seed,
-      start_step=int(now.step),
-      view=data.view,
-      num_threads=data.num_threads,
-    )
+    stream = plan.open(int(now.step), jax.process_index(), jax.process_count())
     now = loop.run(
       now,
       step.make_train_step(
-        model, optimizer, mesh, abstract, config.seed, config.num_microbatches
+        model,
+        optimizer,
+        mesh,
+        abstract,
+        config.seed,
+        config.num_microbatches,
+        plan.kind_names,
       ),
       stream,
       mesh,
@@ -121,8 +126,8 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
       save_every=config.save_every,
       log_every=config.log_every,
     )
-    for reason, count in stream.counts.items():
-      reporter.say(f"left out of the rows: {reason}: {count}")
+    for line in stream.left_out():
+      reporter.say(f"left out of the rows: {line}")
   evaluation.final(now, folder, name, config.evals.num_pictures)
 
 
@@ -136,7 +141,7 @@ def main(argv: Sequence[str]) -> int:
   except (ValueError, OSError, FloatingPointError) as error:
     if "--traceback" in argv:
       raise
-    print(f"train.py: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"train.py: {in_words(error)}", file=sys.stderr)
     return 2
   return 0
 

@@ -62,8 +62,8 @@ def kind(
   dataset   folder under `data/`
   split     split of that dataset
   recipe    function of `kosmos2_jax.input.recipes`
-  per_step  examples of this kind in every global batch; the batch size is
-            the sum over kinds
+  per_step  examples of this kind in every step; the batch has a row for each
+            unless they are packed (`data.pack`)
   options   keyword arguments of the recipe
   """
   return ConfigDict(
@@ -86,6 +86,7 @@ def evaluation(
   evaluator: str,
   num_examples: int,
   final_examples: int | None = None,
+  where: str = "",
   **options: Any,
 ) -> ConfigDict:
   """One evaluation.
@@ -96,6 +97,7 @@ def evaluation(
   num_examples    how many examples while training (0: only at the end)
   final_examples  how many at the end (-1: the whole split); default: as many
                   as while training
+  where           a field; only examples that have it, and not empty, count
   options         keyword arguments of the evaluator
   """
   if final_examples is None:
@@ -108,6 +110,7 @@ def evaluation(
       "evaluator": evaluator,
       "num_examples": num_examples,
       "final_examples": final_examples,
+      "where": where,
       "options": options,
     }
   )
@@ -123,6 +126,10 @@ def base(preset: str) -> ConfigDict:
   # Parts a global batch is computed in, one after the other: the same update
   # in less memory.
   config.num_microbatches = 1
+  # A checkpoint whose weights, sizes and tokenizer a fresh run starts with: a
+  # Hugging Face folder of Kosmos-2, the original's kosmos-2.pt or a workdir;
+  # "" for random numbers (see docs/training.md).
+  config.init_from = ""
   # A CLIP file or folder whose vision encoder a fresh run starts with; "" for
   # random numbers (see docs/training.md).
   config.vision_from = ""
@@ -169,8 +176,18 @@ def _data() -> ConfigDict:
   data.tokenizer = "small"
   # Tokens of a row; what does not fit is left out, and counted.
   data.seq_len = 128
+  # Pictures a row has room for; an example with more is left out, and counted.
+  data.images_per_row = 1
   # See `kind`.
   data.kinds = ()
+  # Packs the examples of a step into `rows_per_step` rows, which see nothing
+  # of each other; False: a row for each. `tools.packing` says how many rows
+  # and pictures a row a config needs.
+  data.pack = False
+  data.rows_per_step = 0
+  # Parts of a step that are packed by themselves: any number of hosts that
+  # divides it makes the same batches.
+  data.pack_groups = 1
   # Per dataset: arguments for preparing it (see data/<dataset>/README.md).
   data.builders = ConfigDict()
   # How a picture becomes a square: "crop" (shorter side to size, centre, boxes

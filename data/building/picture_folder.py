@@ -81,6 +81,7 @@ class PictureFolder:
     report: DropReport,
     *,
     min_side: int = 1,
+    shorter_side: int = 0,
   ):
     """Opens the archives and reads their headers.
 
@@ -88,8 +89,10 @@ class PictureFolder:
       paths: see `find`, which raises for them.
       report: is told of archives and members that cannot be used.
       min_side: shorter side in pixels below which a picture is dropped.
+      shorter_side: to which larger pictures are resized; 0: none are.
     """
-    self._options = {"min_side": min_side}
+    self._report = report
+    self._options = {"min_side": min_side, "shorter_side": shorter_side}
     self._places = [_open(path, report) for path in find(paths)]
     self._prepared = functools.lru_cache(NUM_RECENT)(self._prepare)
 
@@ -111,6 +114,8 @@ class PictureFolder:
       name: its file name.
       size: width and height that its boxes refer to.
 
+    Counts PICTURE_RESIZED and PICTURE_REENCODED each time it is asked for.
+
     Raises Dropped: a reason of the level "record"; ASPECT_CHANGED where it has
       another shape than `size`, so that boxes do not fit.
     """
@@ -123,6 +128,10 @@ class PictureFolder:
     ratio = width / height
     if abs(picture.width - picture.height * ratio) > ROUNDING * (1 + ratio):
       raise Dropped(Drop.ASPECT_CHANGED)
+    if picture.resized:
+      self._report.add(Drop.PICTURE_RESIZED, name)
+    if picture.reencoded:
+      self._report.add(Drop.PICTURE_REENCODED, name)
     return picture
 
   def _prepare(self, name: str) -> Picture | Drop:

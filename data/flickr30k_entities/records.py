@@ -106,8 +106,6 @@ def read_official(
       count = sum(len(phrase.boxes_xyxy) for phrase in phrases)
       report.items_read += count
       report.items_kept += count
-      if picture.reencoded:
-        report.add(Drop.PICTURE_REENCODED, where)
       report.records_kept += 1
       yield Example(
         id=f"{name}#{sentence}",
@@ -172,8 +170,6 @@ def read_mdetr(
     except Dropped as dropped:
       report.add(dropped.reason, where)
       continue
-    if example.picture.reencoded:
-      report.add(Drop.PICTURE_REENCODED, where)
     report.records_kept += 1
     yield example
 

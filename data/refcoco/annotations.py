@@ -61,7 +61,7 @@ def read_mdetr(path: pathlib.Path, report: DropReport) -> Iterator[Annotation]:
     if image_id is None or image_id not in ids:
       reason = Drop.STRAY_ANNOTATION
     elif image_id in boxes:
-      reason = Drop.REPEATED_ANNOTATION
+      reason = Drop.SECOND_BOX
     if reason is None:
       boxes[image_id] = annotation
     else:

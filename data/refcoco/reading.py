@@ -102,8 +102,6 @@ def _join_one(
     expressions.append(expression)
   if not expressions:
     raise Dropped(Drop.NO_BOX_LEFT)
-  if picture.reencoded:
-    report.add(Drop.PICTURE_REENCODED, first.where)
   return Example(
     id=key,
     image_file=first.image_file,

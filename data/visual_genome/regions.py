@@ -101,8 +101,6 @@ def read(
     except Dropped as dropped:
       report.add(dropped.reason, where)
       continue
-    if example.picture.reencoded:
-      report.add(Drop.PICTURE_REENCODED, where)
     report.records_kept += 1
     yield example
 

@@ -51,6 +51,7 @@ class Task:
     split: of the dataset.
     num_examples: how many while training; 0: none, negative: all.
     final_examples: how many at the end; negative: all.
+    where: a field; only examples are asked about that have it, and not empty.
   """
 
   name: str
@@ -59,6 +60,7 @@ class Task:
   split: str
   num_examples: int = -1
   final_examples: int = -1
+  where: str = ""
 
   def final_count(self, available: int, limit: int | None = None) -> int:
     """How many examples are asked for at the end.

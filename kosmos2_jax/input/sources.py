@@ -1,13 +1,20 @@
 """Random access to prepared examples.
 
 A source is a sequence of examples: plain dicts, pictures still encoded. Text
-is `str`, picture bytes are `bytes`, and a TFDS Sequence of features is a list
-of dicts. A grounded example of `data/`:
+is `str`, picture bytes are `bytes`. A TFDS Sequence is a list: of dicts where
+it has several features, else of values. What a record has no value for is
+None. A grounded example of `data/`:
 
     {"id": "42", "image": b"...", "caption": "a red circle",
      "noun_chunks": [{"start": 0, "end": 12, "box_xyxy": (x1, y1, x2, y2),
                       "score": 1.0}, ...],
      "ref_exps": [...], "expressions": [{"text": ..., "box_xyxy": ...}, ...]}
+
+and one with words and pictures in any order:
+
+    {"id": "43", "images": [b"...", b"..."],
+     "parts": [{"text": "Two dogs:", "image": -1}, {"text": "", "image": 0},
+               {"text": "", "image": 1}]}
 """
 
 import abc
@@ -101,27 +108,50 @@ class TfdsSource(Source):
     return [self._parse(r) for r in self._records.__getitems__(list(indices))]
 
 
-def eval_examples(source: Source, limit: int = -1) -> Iterator[Example]:
+def eval_examples(
+  source: Source, limit: int = -1, where: str = ""
+) -> Iterator[Example]:
   """Examples for the evaluators: in order, pictures decoded.
 
   Args:
     source: where they come from.
     limit: how many at most; negative: all.
+    where: a field; only examples that have it, and not empty, are taken.
 
   Yields:
-    Examples as above, with `image` as uint8 [height, width, 3].
+    Examples as above, with `image` as uint8 [height, width, 3]; it is the only
+    one of `images` where an example has those.
 
   Raises:
-    ValueError: a picture cannot be decoded; names the example.
+    ValueError: an example has no picture, or several, or one that cannot be
+      decoded; names the example.
   """
-  count = len(source) if limit < 0 else min(limit, len(source))
-  for start in range(0, count, _READ_AHEAD):
-    indices = range(start, min(start + _READ_AHEAD, count))
+  wanted = len(source) if limit < 0 else min(limit, len(source))
+  start = 0
+  while wanted and start < len(source):
+    # Of a part of the examples it is not known where they are.
+    stop = start + (_READ_AHEAD if where else min(_READ_AHEAD, wanted))
+    indices = range(start, min(stop, len(source)))
+    start = indices.stop
     for example in source.__getitems__(indices):
-      image = image_ops.decode_or_raise(
-        example["image"], f"example {example.get('id')!r} of {source.name}"
-      )
+      if not wanted or (where and not example.get(where)):
+        continue
+      wanted -= 1
+      name = f"example {example.get('id')!r} of {source.name}"
+      image = image_ops.decode_or_raise(_only_picture(example, name), name)
       yield {**example, "image": image}
+
+
+def _only_picture(example: Example, name: str) -> bytes:
+  if example.get("image") is not None:
+    return example["image"]
+  images = example.get("images", ())
+  if len(images) != 1:
+    raise ValueError(
+      f"{name}: expected one picture to ask about, found {len(images)}; choose"
+      " other examples with the task's `where`, or another split"
+    )
+  return images[0]
 
 
 def _make_parser(
@@ -158,8 +188,16 @@ def _reader(name: str, feature: Any) -> Callable[[Mapping], Any]:
       return [dict(zip(keys, row, strict=True)) for row in rows]
 
     return read_items
+  if isinstance(feature, tfds.features.Sequence):
+    values = _column(name, feature.feature)
+    return lambda fields: list(values(fields))
   column = _column(name, feature)
-  return lambda fields: column(fields)[0]
+
+  def read_value(fields: Mapping) -> Any:
+    values = column(fields)
+    return values[0] if values else None
+
+  return read_value
 
 
 def _column(name: str, feature: Any) -> Callable[[Mapping], list]:
