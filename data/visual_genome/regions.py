@@ -136,7 +136,7 @@ def _read_images(path: pathlib.Path) -> dict[int, _Image]:
 
 
 def _join(
-  fields: dict[str, Any],
+  fields: Any,
   image_id: int | None,
   images: dict[int, _Image],
   pictures: PictureFolder,

@@ -6,6 +6,7 @@ import pickle
 import pytest
 
 import data
+from data.building import arguments as arguments_lib
 from data.building import builder as building
 from data.building.drops import Drop, DropReport
 from data.building.json_stream import BrokenJson
@@ -126,9 +127,10 @@ def pictures(tmp_path, maker):
 
 def read(annotations, pictures, split, **options):
   """The features of a split's records by reading alone, and the report."""
-  arguments = Refcoco.complete(
+  arguments = arguments_lib.complete(
+    Refcoco,
     {"dataset": "refcoco", "annotations": annotations, "pictures": pictures}
-    | options
+    | options,
   )
   units = Refcoco.find(
     **{k: v for k, v in arguments.items() if not k.endswith("_side")}
