@@ -306,9 +306,7 @@ def test_where_nothing_is(tmp_path, pictures):
 
 def test_command_line(tmp_path, pictures, capsys):
   mdetr = write_mdetr(tmp_path / "mdetr")
-  building.main(
-    Refcoco,
-    ["--dataset=refcoco", f"--annotations={mdetr}", f"--pictures={pictures}"]
-    + ["--group_by_image=false", f"--data_dir={tmp_path / 'data'}"],
-  )
+  flags = ["--dataset=refcoco", "--group_by_image=false"]
+  flags += [f"--annotations={mdetr}", f"--pictures={pictures}"]
+  building.main(Refcoco, [*flags, f"--data_dir={tmp_path / 'data'}"])
   assert "7 of 7 records" in capsys.readouterr().out
