@@ -1,0 +1,1 @@
+"""RefCOCO, RefCOCO+, RefCOCOg: expressions that mean one thing in a picture."""

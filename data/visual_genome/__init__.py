@@ -1,0 +1,1 @@
+"""Visual Genome: pictures with descriptions of dozens of regions each."""
