@@ -103,7 +103,7 @@ class Drop(enum.Enum):
   PICTURE_RESIZED = "note", "shorter side above shorter_side; resized to it"
   BAD_STATS = "note", "img2dataset's _stats.json cannot be read"
   BAD_ANNOTATION = "note", "an annotation without question_id or image_id"
-  REPEATED_ANNOTATION = "note", "a question's second annotation, not read"
+  SECOND_ANNOTATION = "note", "a question's second annotation, not read"
   LONE_ANNOTATION = "note", "an annotation of no good question"
   ANSWER_COUNT = "note", "not ten good answers"
   UNNATURAL_PAIR = "note", "read: an instance of Unnatural Instructions"

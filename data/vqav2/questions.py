@@ -90,7 +90,7 @@ def read_annotations(path: pathlib.Path, report: DropReport) -> dict[int, str]:
     if number is None or _number(fields, "image_id") is None:
       report.add(Drop.BAD_ANNOTATION, where)
     elif number in found:
-      report.add(Drop.REPEATED_ANNOTATION, where)
+      report.add(Drop.SECOND_ANNOTATION, where)
     else:
       found[number] = json.dumps(fields)
   return found

@@ -139,7 +139,7 @@ def test_bad_annotations(tmp_path):
   [features], report = read(tmp_path, [question(1)], answered)
   assert features["multiple_choice_answer"] == "net"
   assert dict(report.counts) == {
-    Drop.REPEATED_ANNOTATION: 1,
+    Drop.SECOND_ANNOTATION: 1,
     Drop.BAD_ANNOTATION: 3,
     Drop.LONE_ANNOTATION: 1,
   }
