@@ -151,7 +151,8 @@ def _open_files(
 
   if prepare:
     return building.prepare(builder_class, data_dir, **options)
-  builder = builder_class(data_dir=data_dir, **options)
+  which = {k: v for k, v in options.items() if not k.startswith("beam_")}
+  builder = builder_class(data_dir=data_dir, **which)
   flags = "".join(f" --{k}={shlex.quote(str(v))}" for k, v in options.items())
   command = f"python -m {builder_class.__module__}{flags}"
   return _prepared(builder, f"{command} --data_dir={data_dir}")

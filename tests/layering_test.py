@@ -77,10 +77,12 @@ LAYERS = {
 }
 # Commands that stand beside the data they make; nothing imports them.
 COMMANDS = {"data.grit.make_photos": {"numpy", "PIL", "absl", "skimage"}}
-NOWHERE = {"torch", "torchvision", "transformers"}
+NOWHERE = {"torch", "torchvision", "transformers", "apache_beam"}
 # Who may ask for them, when called and not before: the reader of PyTorch's own
-# file format, and the comparisons with the library itself.
+# file format, the comparisons with the library itself, and builders that read
+# with Beam.
 ASKERS = {
+  "data.building.beam_build": {"apache_beam"},
   "kosmos2_jax.convert.fairseq": {"torch"},
   "kosmos2_jax.convert.peer": {"torch", "transformers"},
   "kosmos2_jax.benchmarks.systems": {"torch", "transformers"},
@@ -188,6 +190,7 @@ def test_no_import_points_up():
     ("configs.shapes", "import jax"),
     ("configs.shapes", "from kosmos2_jax.models import decoder"),
     ("configs.shapes", "from configs import photos"),
+    ("data.building.builder", "import apache_beam"),
     ("train", "import torch"),
     ("kosmos2_jax.convert.huggingface", "import torch"),
     ("kosmos2_jax.convert.fairseq", "import transformers"),

@@ -20,30 +20,24 @@ before, writes beside the final folder, puts `manifest.json` there with the
 account of everything, and gives the folder its name in one step.
 """
 
-import contextlib
 import dataclasses
-import fcntl
-import io
 import json
 import os
 import pathlib
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from data.building import arguments as argument_rules
 from data.building import command, identity, reading
 from data.building.drops import DropReport
+from data.building.preparing import prepare
 from data.building.reading import Record, Unit
 
+__all__ = ["FilesBuilder", "FilesConfig", "Record", "Unit", "main", "prepare"]
+
 MANIFEST = "manifest.json"
-# Options of all builders with pictures: the shorter side in pixels below which
-# a picture is dropped, and the one to which larger pictures are resized
-# (0: none are).
-PICTURE_DEFAULTS = {"min_side": 32, "shorter_side": 0}
 
 
 @dataclasses.dataclass
@@ -72,7 +66,7 @@ class FilesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     PATHS: those of them that name files, one or several. What `find` makes of
       them counts, not how they are spelled.
     DEFAULTS: of arguments; so do those in the signature of `find` count, and
-      `PICTURE_DEFAULTS`.
+      those that all builders with pictures share.
     report: the account of what was read, once it was.
   """
 
@@ -177,71 +171,23 @@ class FilesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       raise ValueError(
         f"max_examples is at least 1, or left out for all; found {max_examples}"
       )
-    arguments = cls.complete(arguments)
-    units = identity.call_with_known(cls.find, arguments)
+    given = argument_rules.complete(cls, arguments)
+    units = argument_rules.find_units(cls, given)
     if not units:
       raise ValueError(f"expected files of {cls.TITLE} to read, found none")
     facts = {
       "reader_version": cls.READER_VERSION,
-      "arguments": cls.facts(arguments),
+      "arguments": argument_rules.facts(cls, given),
       "max_examples": max_examples,
     }
-    more = [("", path) for path in cls.files(units, arguments)]
+    more = [("", path) for path in cls.files(units, given)]
     return FilesConfig(
       name=f"files_{identity.fingerprint(facts, [*units, *more])}",
       description=few([unit.path.name for unit in units]),
       units=tuple(units),
-      arguments=arguments,
+      arguments=given,
       max_examples=max_examples,
     )
-
-  @classmethod
-  def default_arguments(cls) -> dict[str, Any]:
-    """Defaults of those arguments that have one."""
-    pictures = {
-      name: value
-      for name, value in PICTURE_DEFAULTS.items()
-      if name in cls.ARGUMENTS
-    }
-    found = {
-      name: value
-      for name, value in identity.defaults_of(cls.find).items()
-      if name in cls.ARGUMENTS
-    }
-    return pictures | found | dict(cls.DEFAULTS)
-
-  @classmethod
-  def complete(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments with all defaults.
-
-    Raises:
-      TypeError: unknown arguments.
-      ValueError: one is missing.
-    """
-    unknown = sorted(set(arguments) - set(cls.ARGUMENTS))
-    if unknown:
-      raise TypeError(
-        f"{cls.__name__} has no argument {', '.join(unknown)}; it has"
-        f" {', '.join(cls.ARGUMENTS)}"
-      )
-    given = {k: v for k, v in arguments.items() if v is not None}
-    arguments = cls.default_arguments() | given
-    for name in identity.required_by(cls.find):
-      if name not in arguments:
-        raise ValueError(
-          f"{cls.__name__} needs {name}: expected"
-          f" {cls.ARGUMENTS.get(name, 'a value')}; found none"
-        )
-    return arguments
-
-  @classmethod
-  def facts(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that do not name files, as JSON holds them."""
-    return {
-      name: identity.plain(value)
-      for name, value in sorted(arguments.items())
-      if name not in cls.PATHS
-    }
 
   def _create_builder_config(
     self, builder_config: FilesConfig, version: Any
@@ -262,27 +208,52 @@ class FilesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     self, dl_manager: tfds.download.DownloadManager
   ) -> dict[str, Any]:
     del dl_manager  # Nothing is downloaded.
-    self._reports: dict[str, DropReport] = {}
-    return {
-      split: self._generate_examples(split)
-      for split in dict.fromkeys(u.split for u in self.builder_config.units)
-    }
+    read = self._beam_examples if self._with_beam else self._generate_examples
+    return {split: read(split) for split in self._splits()}
+
+  def _splits(self) -> list[str]:
+    units = self.builder_config.units
+    return list(dict.fromkeys(unit.split for unit in units))
+
+  def _units(self, split: str) -> list[Unit]:
+    return [u for u in self.builder_config.units if u.split == split]
+
+  def _beam_examples(self, split: str) -> Any:
+    from data.building import beam_build  # Beam is only loaded when used.
+
+    return beam_build.ReadUnits(
+      type(self),
+      self._units(split),
+      self.builder_config.arguments,
+      self._report_path(split),
+    )
+
+  def _read_reports(self) -> None:
+    from data.building import beam_build
+
+    for split in self._splits():
+      path = self._report_path(split)
+      self._reports[split] = beam_build.read_report(path, self.TITLE)
+
+  def _report_path(self, split: str) -> pathlib.Path:
+    """Where Beam's workers leave the account of a split."""
+    return pathlib.Path(self.data_path) / f"report.{split}.json"
 
   def _generate_examples(
     self, split: str
   ) -> Iterator[tuple[str, dict[str, Any]]]:
     config = self.builder_config
     report = self._reports[split] = DropReport(title=self.TITLE)
-    units = [unit for unit in config.units if unit.split == split]
+    units = self._units(split)
     for record in reading.read_split(
       type(self), units, config.arguments, report, config.max_examples
     ):
       yield record.id, record.features
     if not report.records_kept:
+      names = [unit.path.name for unit in units]
       raise ValueError(
         f"expected at least one good {self.TITLE} record for the split"
-        f" {split!r}, found none in {few([u.path.name for u in units])}:\n"
-        + report.table()
+        f" {split!r}, found none in {few(names)}:\n" + report.table()
       )
 
   def _download_and_prepare(
@@ -290,7 +261,11 @@ class FilesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     dl_manager: tfds.download.DownloadManager,
     download_config: tfds.download.DownloadConfig,
   ) -> None:
+    self._reports: dict[str, DropReport] = {}
+    self._with_beam = download_config.beam_options is not None
     super()._download_and_prepare(dl_manager, download_config)
+    if self._with_beam:
+      self._read_reports()
     self.report = DropReport(title=self.TITLE)
     for report in self._reports.values():
       self.report.merge(report)
@@ -307,56 +282,13 @@ class FilesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return {
       "dataset": self.name,
       "reader_version": self.READER_VERSION,
-      "arguments": self.facts(config.arguments),
+      "arguments": argument_rules.facts(type(self), config.arguments),
       "max_examples": config.max_examples,
       "files": [identity.describe(path) for path in dict.fromkeys(paths)],
       "splits": {
         split: _counts(report) for split, report in self._reports.items()
       },
     } | self.report.as_dict()
-
-
-def prepare(
-  builder_class: type[FilesBuilder],
-  data_dir: str | os.PathLike,
-  *,
-  max_examples: int | None = None,
-  **arguments: Any,
-) -> FilesBuilder:
-  """The builder of these files, with its data written under `data_dir`.
-
-  Returns at once if the same files were prepared there before; otherwise reads
-  them and prints what was dropped and why. A preparation that was interrupted
-  leaves nothing that could be taken for a finished one, and is started again.
-  Several processes may call this at the same time; one works and the others
-  wait. Never uses the network.
-
-  Args:
-    builder_class: what to prepare.
-    data_dir: the folder of all data sets.
-    max_examples: of each split, at most; None is all. Reading ends there.
-    **arguments: the builder's.
-
-  Raises:
-    FileNotFoundError, ValueError: no such files, or nothing good in them.
-    TypeError: unknown arguments.
-  """
-  data_dir = os.path.expanduser(data_dir)
-  builder = builder_class(
-    data_dir=data_dir, max_examples=max_examples, **arguments
-  )
-  folder = pathlib.Path(builder.data_path)
-  if folder.exists():
-    return builder
-  with _locked(folder.parent.with_name(f".{folder.parent.name}.lock")):
-    # Whoever held the lock before may have done it all.
-    if not folder.exists():
-      for leftover in folder.parent.glob("incomplete.*"):
-        shutil.rmtree(leftover)
-      _write(builder)
-      print(builder.report.table())
-      return builder
-  return builder_class(config=builder.builder_config, data_dir=data_dir)
 
 
 def main(
@@ -372,21 +304,6 @@ def few(names: Sequence[str]) -> str:
   return names[0] + rest
 
 
-def _write(builder: FilesBuilder) -> None:
-  """Runs TFDS's preparation, which here downloads nothing."""
-  if not sys.stderr.isatty():
-    tfds.disable_progress_bar()
-  with (
-    tempfile.TemporaryDirectory() as no_downloads,
-    # TFDS prints that it downloads something of unknown size.
-    contextlib.redirect_stdout(io.StringIO()),
-  ):
-    builder.download_and_prepare(
-      download_dir=no_downloads,
-      download_config=tfds.download.DownloadConfig(try_download_gcs=False),
-    )
-
-
 def _counts(report: DropReport) -> dict[str, Any]:
   """A split's part of the manifest; places are told for all splits together."""
   return {
@@ -398,12 +315,3 @@ def _counts(report: DropReport) -> dict[str, Any]:
       if reason.level == "record"
     },
   }
-
-
-@contextlib.contextmanager
-def _locked(path: pathlib.Path) -> Iterator[None]:
-  """Waits for an exclusive lock, which a killed process loses by itself."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with open(path, "w") as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    yield

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from data.building import arguments as argument_rules
+
 
 def run(
   builder_class: type,
@@ -26,7 +28,7 @@ def run(
       flags[name] = flags[name][0]
   try:
     builder = prepare(builder_class, **flags)
-  except (FileNotFoundError, ValueError) as error:
+  except (FileNotFoundError, ModuleNotFoundError, ValueError) as error:
     sys.exit(f"error: {error}")
   print(builder.data_dir)
 
@@ -39,7 +41,16 @@ def _parser(builder_class: type) -> argparse.ArgumentParser:
   parser.add_argument(
     "--max_examples", type=int, help="of each split, at most (default: all)"
   )
-  defaults = builder_class.default_arguments()
+  parser.add_argument(
+    "--beam_workers",
+    type=int,
+    default=0,
+    help="processes that read with Apache Beam, all records in memory",
+  )
+  parser.add_argument(
+    "--beam_options", help="of Apache Beam, such as '--runner=FlinkRunner'"
+  )
+  defaults = argument_rules.defaults(builder_class)
   for name, meaning in builder_class.ARGUMENTS.items():
     default = defaults.get(name)
     if default not in (None, "", ()):

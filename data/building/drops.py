@@ -77,6 +77,7 @@ class Drop(enum.Enum):
   BOX_EMPTY = "item", "x2 <= x1 or y2 <= y1"
   BAD_SCORE = "item", "the score is not within 0 and 1"
   BAD_PLACE = "item", "does not say which picture stands where"
+  UNSAFE_PICTURE = "item", "the picture's name leads out of its folder"
   LOST_PICTURE = "item", "not among the pictures that were fetched"
   BROKEN_PICTURE = "item", "the document's picture does not decode"
   SMALL_PICTURE = "item", "the document's picture is smaller than min_side"

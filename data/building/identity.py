@@ -1,62 +1,18 @@
-"""What files and arguments are known by, and what they should be.
+"""What prepared data is known by.
 
 A prepared data set is found again by what it was read from: the names, sizes
 and contents of the files, and whatever else decides what is stored.
 """
 
 import hashlib
-import inspect
 import json
-import os
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 # Smaller files are identified by content: a copy or a checkout changes the
 # time of a file. Larger ones would take minutes to read.
 HASHED_BYTES = 16 << 20
-
-
-def defaults_of(find: Callable[..., Any]) -> dict[str, Any]:
-  """The defaults that a builder's `find` gives its arguments."""
-  parameters = inspect.signature(find).parameters.values()
-  return {
-    p.name: p.default for p in parameters if p.default is not inspect._empty
-  }
-
-
-def required_by(find: Callable[..., Any]) -> list[str]:
-  """The arguments without which a builder's `find` finds nothing."""
-  named = (
-    inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    inspect.Parameter.KEYWORD_ONLY,
-  )
-  return [
-    p.name
-    for p in inspect.signature(find).parameters.values()
-    if p.kind in named and p.default is inspect._empty
-  ]
-
-
-def call_with_known(find: Callable[..., Any], arguments: Mapping[str, Any]):
-  """`find` with those of the arguments that it takes."""
-  parameters = inspect.signature(find).parameters
-  takes_all = any(
-    p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()
-  )
-  known = {k: v for k, v in arguments.items() if takes_all or k in parameters}
-  return find(**known)
-
-
-def plain(value: Any) -> Any:
-  """An argument as JSON holds it: paths are text, sequences are lists."""
-  if isinstance(value, os.PathLike):
-    return os.fspath(value)
-  if isinstance(value, Mapping):
-    return {str(k): plain(v) for k, v in value.items()}
-  if isinstance(value, Sequence) and not isinstance(value, str):
-    return [plain(v) for v in value]
-  return value
 
 
 def fingerprint(

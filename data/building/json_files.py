@@ -6,10 +6,11 @@ that are no UTF-8 become halves of surrogate pairs, so that they spoil the text
 they are in and nothing else.
 """
 
+import contextlib
 import json
 import pathlib
-from collections.abc import Iterator
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from data.building.drops import Drop, DropReport
 
@@ -38,7 +39,10 @@ def read_objects(path: pathlib.Path, report: DropReport) -> Iterator[Found]:
   with _opened(path, report) as text:
     if text is None:
       return
-    first = text.peek()
+    try:
+      first = text.peek()
+    except _Broken:
+      first = ""
     if first == "[":
       yield from _items(text, path.name, None, report)
     elif first == "{":
@@ -60,52 +64,44 @@ def read_list(
     yield from _items(text, path.name, key, report)
 
 
-class _opened:
-  """A `_Text` over the file, or None, counted, where it cannot be read."""
-
-  def __init__(self, path: pathlib.Path, report: DropReport):
-    self._path = path
-    self._report = report
-    self._file: TextIO | None = None
-
-  def __enter__(self) -> "_Text | None":
-    self._report.files_read += 1
-    try:
-      # utf-8-sig: some editors put a mark in front.
-      self._file = open(
-        self._path, encoding="utf-8-sig", errors="surrogateescape", newline="\n"
-      )
-      return _Text(self._file)
-    except OSError:
-      self._report.add(Drop.UNREADABLE_FILE, self._path.name)
-      return None
-
-  def __exit__(self, *error: object) -> None:
-    if self._file is not None:
-      self._file.close()
+@contextlib.contextmanager
+def _opened(path: pathlib.Path, report: DropReport) -> Iterator["_Text | None"]:
+  """A window on the file, or None, counted, where it cannot be opened."""
+  report.files_read += 1
+  try:
+    # utf-8-sig: some editors put a mark in front.
+    file = open(  # noqa: SIM115 (only opening may fail here)
+      path, encoding="utf-8-sig", errors="surrogateescape", newline="\n"
+    )
+  except OSError:
+    report.add(Drop.UNREADABLE_FILE, path.name)
+    yield None
+    return
+  with file:
+    yield _Text(file.read)
 
 
 class _Text:
   """A window on a text file, from the next character that was not taken."""
 
-  def __init__(self, file: TextIO):
-    self._file = file
+  def __init__(self, read: Callable[[int], str]):
+    self._file_read = read
     self._window = ""
     self._at = 0
     self._ended = False
 
   def _read(self, characters: int) -> None:
-    """Drops what was taken and appends what comes next."""
+    """Drops what was taken, appends what comes next. Raises _Broken."""
     try:
-      new = self._file.read(characters)
+      new = self._file_read(characters)
     except OSError:
-      new = ""
+      raise _Broken from None
     self._window = self._window[self._at :] + new
     self._at = 0
     self._ended = not new
 
   def peek(self) -> str:
-    """The next character that is no space; "" at the end."""
+    """The next character that is no space; "" at the end. Raises _Broken."""
     while True:
       while self._at < len(self._window):
         if self._window[self._at] not in _SPACE:

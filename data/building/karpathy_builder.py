@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from data.building import (
-  annotation_files,
   features,
+  files,
   karpathy,
   named_pictures,
   picture_folder,
@@ -36,11 +36,12 @@ class KarpathyBuilder(named_pictures.NamedPicturesBuilder):
   @classmethod
   def find(
     cls,
-    captions: annotation_files.Paths,
+    captions: files.Paths,
     pictures: picture_folder.Paths,
     splits: str = ",".join(SPLITS),
   ) -> list[Unit]:
     """A unit for each split of a file."""
+    del pictures  # Looked at by `facts`.
     wanted = [split.strip() for split in splits.split(",")]
     unknown = [split for split in wanted if split not in SPLITS]
     if unknown or len(set(wanted)) < len(wanted):
@@ -48,8 +49,9 @@ class KarpathyBuilder(named_pictures.NamedPicturesBuilder):
         f"expected splits of {cls.TITLE}, some of {', '.join(SPLITS)}, each"
         f" once and with commas between them, found {splits!r}"
       )
-    picture_folder.find(pictures)
-    paths = annotation_files.find(captions, f"captions of {cls.TITLE}")
+    paths = files.find_files(
+      captions, (".json",), what="file of captions", name=cls.NAME
+    )
     return [Unit(split, path) for path in paths for split in wanted]
 
   @classmethod

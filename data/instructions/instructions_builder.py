@@ -7,8 +7,9 @@ python -m data.instructions.instructions_builder --files core_data.jsonl \
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from data.building import annotation_files, features
 from data.building import builder as building
+from data.building import features
+from data.building import files as files_lib
 from data.building.builder import FilesBuilder, Record, Unit
 from data.building.drops import DropReport
 from data.instructions import pairs
@@ -29,9 +30,11 @@ class Instructions(FilesBuilder):
   )
 
   @classmethod
-  def find(cls, files: annotation_files.Paths) -> list[Unit]:
+  def find(cls, files: files_lib.Paths) -> list[Unit]:
     """A unit for each file."""
-    paths = annotation_files.find(files, cls.TITLE)
+    paths = files_lib.find_files(
+      files, (".json", ".jsonl"), what="file of instructions", name=cls.NAME
+    )
     return [Unit("train", path) for path in paths]
 
   @classmethod

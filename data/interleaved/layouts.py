@@ -106,7 +106,7 @@ def _parse_info(
     raise Dropped(Drop.BAD_PLACE)
   # Names are looked up in one folder or in the shards, where no name has one.
   if archive.is_unsafe(name) or "/" in name or "\0" in name:
-    raise Dropped(Drop.UNSAFE_NAME)
+    raise Dropped(Drop.UNSAFE_PICTURE)
   if not _encodes(name) or not _encodes(url):
     raise Dropped(Drop.BAD_PLACE)
   if min_similarity:

@@ -8,13 +8,13 @@ python -m data.llava_instruct.llava_instruct_builder \
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from data.building import builder as building
 from data.building import (
-  annotation_files,
   features,
+  files,
   named_pictures,
   picture_folder,
 )
-from data.building import builder as building
 from data.building.builder import Record, Unit
 from data.building.drops import DropReport
 from data.llava_instruct import conversations as conversations_lib
@@ -37,12 +37,17 @@ class LlavaInstruct(named_pictures.NamedPicturesBuilder):
   @classmethod
   def find(
     cls,
-    conversations: annotation_files.Paths,
+    conversations: files.Paths,
     pictures: picture_folder.Paths,
   ) -> list[Unit]:
     """A unit for each file."""
-    picture_folder.find(pictures)
-    paths = annotation_files.find(conversations, f"{cls.TITLE} file")
+    del pictures  # Looked at by `facts`.
+    paths = files.find_files(
+      conversations,
+      (".json", ".jsonl"),
+      what="file of conversations",
+      name=cls.NAME,
+    )
     return [Unit("train", path) for path in paths]
 
   @classmethod

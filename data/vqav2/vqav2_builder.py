@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data.building import builder as building
 from data.building import (
-  annotation_files,
   features,
   named_pictures,
   picture_folder,
 )
-from data.building import builder as building
+from data.building import files as files_lib
 from data.building.builder import Record, Unit
 from data.building.drops import DropReport
 from data.vqav2 import questions as questions_lib
@@ -52,9 +52,9 @@ class Vqav2(named_pictures.NamedPicturesBuilder):
   @classmethod
   def find(
     cls,
-    questions: annotation_files.Paths,
+    questions: files_lib.Paths,
     pictures: picture_folder.Paths,
-    annotations: annotation_files.Paths = (),
+    annotations: files_lib.Paths = (),
   ) -> list[Unit]:
     """A unit for each file of questions.
 
@@ -62,10 +62,10 @@ class Vqav2(named_pictures.NamedPicturesBuilder):
       FileNotFoundError: there are no such files, or no answers to one.
       ValueError: a file's name does not tell its split.
     """
-    picture_folder.find(pictures)
+    del pictures  # Looked at by `facts`.
     units = []
     answers = _annotations(annotations)
-    for path in annotation_files.find(questions, "questions of VQAv2"):
+    for path in _find(questions, "questions"):
       release = questions_lib.release_of(path)
       split = SPLITS[release[0]]
       if split in ANSWERED and release not in answers:
@@ -120,13 +120,13 @@ class Vqav2(named_pictures.NamedPicturesBuilder):
 
 
 def _annotations(
-  paths: annotation_files.Paths,
+  paths: files_lib.Paths,
 ) -> dict[tuple[str, str], pathlib.Path]:
   """Annotation files by split and year. Raises ValueError: two of one."""
   found: dict[tuple[str, str], pathlib.Path] = {}
   if not paths:
     return found
-  for path in annotation_files.find(paths, "annotations of VQAv2"):
+  for path in _find(paths, "annotations"):
     release = questions_lib.release_of(path)
     if release in found:
       raise ValueError(
@@ -135,6 +135,12 @@ def _annotations(
       )
     found[release] = path
   return found
+
+
+def _find(given: files_lib.Paths, what: str) -> list[pathlib.Path]:
+  return files_lib.find_files(
+    given, (".json",), what=f"file of {what}", name="vqav2"
+  )
 
 
 def _names(answers: Mapping[tuple[str, str], pathlib.Path]) -> str:

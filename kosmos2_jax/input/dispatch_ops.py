@@ -38,9 +38,10 @@ def dispatch(
 
   def op(example: Example, context: Context) -> Example:
     name = _recipe_of(example)
-    if name == "region_description":
-      if example["rng"].random() >= describe_probability:
-        name = "referring"
+    if name == "region_description" and (
+      example["rng"].random() >= describe_probability
+    ):
+      name = "referring"
     if name == "instruction":
       example = _all_pictures(example)
     else:

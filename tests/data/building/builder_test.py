@@ -6,6 +6,7 @@ import pathlib
 import pytest
 import tensorflow_datasets as tfds
 
+from data.building import arguments as argument_rules
 from data.building import builder as building
 from data.building import features
 from data.building.builder import FilesBuilder, Record, Unit
@@ -243,7 +244,7 @@ def test_defaults_of_pictures():
     )
     DEFAULTS = {"min_side": 64, "max_words": 5}  # noqa: RUF012
 
-  arguments = Pictures.default_arguments()
+  arguments = argument_rules.defaults(Pictures)
   assert arguments == {"min_side": 64, "shorter_side": 0, "max_words": 5}
 
 
@@ -281,6 +282,8 @@ def test_command_line_of_one_path(write, tmp_path, monkeypatch):
     {
       "data_dir": "x",
       "max_examples": 3,
+      "beam_workers": 0,
+      "beam_options": None,
       "files": path,
       "upper": None,
       "min_length": None,

@@ -1,5 +1,6 @@
 """Objects of JSON files, whole, cut and damaged."""
 
+import io
 import json
 
 import pytest
@@ -153,3 +154,27 @@ def test_file_that_is_gone(tmp_path):
   found, report = read(tmp_path / "gone.json")
   assert not found
   assert dict(report.counts) == {Drop.UNREADABLE_FILE: 1}
+
+
+@pytest.mark.parametrize(
+  "text", ['{"n": 1}\n{"n": 2}\n', '[{"n": 1}, {"n": 2}]']
+)
+@pytest.mark.parametrize("good", [0, 10, 12])
+def test_disk_that_fails(tmp_path, monkeypatch, text, good):
+  """As many characters as are good are read; the rest is told as lost."""
+
+  class Failing(io.StringIO):
+    def read(self, size):
+      left = good - self.tell()
+      if not left:
+        raise OSError("bad disk")
+      return super().read(min(size, left))
+
+  def fail(*_, **__):
+    return Failing(text)
+
+  monkeypatch.setattr(json_files, "open", fail, raising=False)
+  found, report = read(tmp_path / "a.json")
+  assert [value["n"] for _, value in found] == [1] * (good > 8)
+  reason = Drop.TRUNCATED_FILE if good else Drop.UNREADABLE_FILE
+  assert dict(report.counts) == {reason: 1}

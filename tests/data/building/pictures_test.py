@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImageOps
 
 from data.building import pictures
 from data.building.drops import Drop, Dropped
@@ -59,6 +59,80 @@ def test_exif_orientation_is_not_applied(picture):
   image = Image.open(io.BytesIO(again.data))
   assert image.size == (48, 40)
   assert 0x0112 not in image.getexif()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("encoding", ["JPEG", "PNG", "WEBP"])
+def test_upright_is_what_a_viewer_shows(picture, orientation, encoding):
+  exif = Image.Exif()
+  exif[0x0112] = orientation
+  data = encode(picture, encoding, exif=exif)
+  checked = check_picture(data, min_side=1, upright=True)
+  shown = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+  pixels, _ = decode(checked.data)
+  assert (checked.width, checked.height) == shown.size
+  assert pixels.shape == (shown.height, shown.width, 3)
+  assert np.abs(pixels - np.asarray(shown.convert("RGB"))).mean() < 2
+  assert 0x0112 not in Image.open(io.BytesIO(checked.data)).getexif() or (
+    orientation == 1
+  )
+  turned = orientation != 1
+  assert checked.reencoded == (turned or encoding == "WEBP")
+  assert (checked.data == data) == (not checked.reencoded)
+  assert not checked.resized
+
+
+def test_upright_with_exif_that_makes_no_sense(picture):
+  exif = Image.Exif()
+  exif[0x0112] = 99
+  data = encode(picture, exif=exif)
+  assert check_picture(data, min_side=1, upright=True).data == data
+  damaged = data.replace(b"Exif\0\0MM", b"Exif\0\0xx")
+  damaged = damaged.replace(b"Exif\0\0II", b"Exif\0\0xx")
+  assert damaged != data
+  assert check_picture(damaged, min_side=1, upright=True).data == damaged
+
+
+@pytest.mark.parametrize("size", [(90, 60), (60, 90), (61, 200)])
+def test_larger_pictures_are_resized(maker, size):
+  picture = maker.picture(*size)
+  checked = check_picture(encode(picture), min_side=1, shorter_side=30)
+  factor = 30 / min(size)
+  expected = tuple(round(side * factor) for side in size)
+  pixels, encoding = decode(checked.data)
+  assert (checked.width, checked.height) == expected
+  assert pixels.shape == (expected[1], expected[0], 3)
+  assert encoding == "JPEG"
+  assert checked.resized
+  assert not checked.reencoded
+  small = np.asarray(picture.resize(expected, Image.Resampling.BICUBIC))
+  assert np.abs(pixels - small).mean() < 4
+
+
+def test_small_enough_pictures_are_kept_byte_for_byte(picture):
+  data = encode(picture)
+  for shorter_side in (40, 41):
+    checked = check_picture(data, min_side=1, shorter_side=shorter_side)
+    assert checked.data == data
+    assert not checked.resized
+  assert check_picture(data, min_side=1, shorter_side=39).height == 39
+
+
+def test_min_side_is_of_what_was_given(picture):
+  with pytest.raises(Dropped) as dropped:
+    check_picture(encode(picture), min_side=41, shorter_side=30)
+  assert dropped.value.reason is Drop.PICTURE_TOO_SMALL
+  assert check_picture(encode(picture), min_side=40, shorter_side=30).resized
+
+
+def test_resized_upright_and_of_another_mode(picture):
+  exif = Image.Exif()
+  exif[0x0112] = 6
+  data = encode(picture.convert("P"), "PNG", exif=exif)
+  checked = check_picture(data, min_side=1, shorter_side=20, upright=True)
+  assert (checked.width, checked.height) == (20, 24)
+  assert (checked.reencoded, checked.resized) == (True, True)
+  assert decode(checked.data)[1] == "JPEG"
 
 
 def test_grey_and_palette_png_without_loss(picture):

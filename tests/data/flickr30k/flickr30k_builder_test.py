@@ -1,4 +1,4 @@
-"""Flickr30k and COCO captions, from Karpathy's files to records."""
+"""Flickr30k from Karpathy's file to records."""
 
 import json
 
@@ -6,7 +6,6 @@ import pytest
 
 import data as datasets
 from data.building import builder as building
-from data.coco_captions import coco_captions_builder
 from data.flickr30k import flickr30k_builder
 
 CAPTIONS = ["Two dogs.", "Grass under dogs. "]
@@ -75,23 +74,3 @@ def test_a_split_without_pictures_is_an_error(options, tmp_path):
   with pytest.raises(ValueError, match="at least one good Flickr30k record"):
     building.prepare(flickr30k_builder.Flickr30k, tmp_path / "out", **options)
   assert not list((tmp_path / "out").rglob("manifest.json"))
-
-
-def test_coco(maker, tmp_path):
-  """COCO's file names folders; these pictures have the names of 2017."""
-  pictures = tmp_path / "train2017"
-  pictures.mkdir()
-  (pictures / "000000000009.jpg").write_bytes(maker.jpeg())
-  name = "COCO_val2014_000000000009.jpg"
-  one = picture(name, "restval", filepath="val2014", cocoid=9)
-  captions = tmp_path / "dataset_coco.json"
-  captions.write_text(json.dumps({"images": [one]}))
-  builder = building.prepare(
-    coco_captions_builder.CocoCaptions,
-    tmp_path / "out",
-    captions=captions,
-    pictures=pictures,
-    splits="train",
-  )
-  [record] = builder.as_data_source("train")
-  assert record["id"] == b"9"

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data.building import builder as building
-from data.building import identity, reading
+from data.building import identity, preparing, reading
 from data.building.drops import Drop, DropReport
 from data.grit import grit_builder, shards
 from data.grit.grit_builder import Grit, prepare
@@ -187,7 +186,7 @@ def test_second_call_reads_nothing(maker, tmp_path, monkeypatch, capsys):
     shards, "read_shards", lambda *a, **k: pytest.fail("reads again")
   )
   # Nor needs a place to write to.
-  monkeypatch.setattr(building, "_locked", lambda path: pytest.fail(path))
+  monkeypatch.setattr(preparing, "_locked", lambda path: pytest.fail(path))
   os.utime(path, (0, 0))  # A checkout changes times.
   second = prepare([f"{path.parent}/*.tar"], tmp_path)
   assert second.data_path == first.data_path
@@ -288,7 +287,7 @@ grit_builder.prepare(*sys.argv[1:3])
 
 
 @contextlib.contextmanager
-def preparing(path, data_dir, seconds):
+def another_process(path, data_dir, seconds):
   """Another process that has begun to prepare `path`."""
   arguments = [sys.executable, "-c", SLOW, path, data_dir, str(seconds)]
   root = pathlib.Path(__file__).parents[3]
@@ -307,7 +306,7 @@ def preparing(path, data_dir, seconds):
 @pytest.mark.slow
 def test_killed_and_started_again(maker, tmp_path):
   path = maker.tar(*(maker.sample(f"{i:03d}") for i in range(3)))
-  with preparing(path, tmp_path / "data", 600) as process:
+  with another_process(path, tmp_path / "data", 600) as process:
     process.kill()
   assert list(tmp_path.glob("data/grit/*/incomplete.*"))
   builder = prepare(path, tmp_path / "data")
@@ -318,7 +317,7 @@ def test_killed_and_started_again(maker, tmp_path):
 @pytest.mark.slow
 def test_two_processes_at_once(maker, tmp_path, capsys):
   path = maker.tar(*(maker.sample(f"{i:03d}") for i in range(3)))
-  with preparing(path, tmp_path / "data", 1) as process:
+  with another_process(path, tmp_path / "data", 1) as process:
     builder = prepare(path, tmp_path / "data")
     assert len(stored(builder)) == 3
     assert process.wait(60) == 0

@@ -181,11 +181,11 @@ def test_pictures_of_mmc4_in_shards(tmp_path, maker):
     (picture_info("half.jpg"), Drop.BROKEN_PICTURE),
     (picture_info("dot.jpg"), Drop.SMALL_PICTURE),
     (picture_info("huge.jpg"), Drop.HUGE_PICTURE),
-    (picture_info("../dog.jpg"), Drop.UNSAFE_NAME),
-    (picture_info("/etc/dog.jpg"), Drop.UNSAFE_NAME),
-    (picture_info("a/dog.jpg"), Drop.UNSAFE_NAME),
-    (picture_info("C:\\dog.jpg"), Drop.UNSAFE_NAME),
-    (picture_info("a\0.jpg"), Drop.UNSAFE_NAME),
+    (picture_info("../dog.jpg"), Drop.UNSAFE_PICTURE),
+    (picture_info("/etc/dog.jpg"), Drop.UNSAFE_PICTURE),
+    (picture_info("a/dog.jpg"), Drop.UNSAFE_PICTURE),
+    (picture_info("C:\\dog.jpg"), Drop.UNSAFE_PICTURE),
+    (picture_info("a\0.jpg"), Drop.UNSAFE_PICTURE),
     (picture_info(at=2), Drop.BAD_PLACE),
     (picture_info(at=-1), Drop.BAD_PLACE),
     (picture_info(at=None), Drop.BAD_PLACE),
@@ -215,7 +215,7 @@ def test_names_are_not_looked_up_outside_by_hash(tmp_path, folder):
   path = write(tmp_path / "a.jsonl", mmc4(picture_info("../../x.jpg")))
   found, report = read(path, FolderStore([folder], "sha256"))
   assert not found
-  assert report.counts == {Drop.UNSAFE_NAME: 1, Drop.NO_PICTURE_LEFT: 1}
+  assert report.counts == {Drop.UNSAFE_PICTURE: 1, Drop.NO_PICTURE_LEFT: 1}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,129 @@
+r"""Pre-trains on the paper's mix: text, captions, grounded captions, documents.
+
+  python train.py --config=configs/pretrain.py --workdir=runs/pretrain \
+    --config.data.tokenizer=sentencepiece.bpe.model \
+    --config.vision_from=ViT-L-14.pt \
+    --config.data.builders.text.files='pile/*.jsonl.gz' \
+    --config.data.builders.image_text.shards='laion/*.tar' \
+    --config.data.builders.grit.shards='grit/*.tar' \
+    --config.data.builders.interleaved.documents='mmc4/*.jsonl.zip' \
+    --config.data.builders.interleaved.pictures='mmc4/{name}'
+
+Every step has 93 texts, 1,117 captioned pictures, 1,117 grounded captions and
+47 documents with pictures, packed into rows of 2,048: about 419,000 tokens.
+
+Cost, as published: 60,000 steps in a day on 256 V100. Score: none is claimed;
+this project has not trained it at that size.
+
+A part of each step, for machines that are smaller: `pretrain.py:divide=16`. All
+of it with a model of no use, to see that the data is in order:
+`pretrain.py:divide=100,preset=tiny`, without tokenizer and vision encoder.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+# Examples of a step, as published.
+TEXT, IMAGE_TEXT, GROUNDED, INTERLEAVED = 93, 1117, 1117, 47
+# Words and tags of a caption, tokens of a document without its pictures, and
+# its pictures, on average; from the published 419,000 tokens of a step. What
+# finds no room is counted, and tools.packing recommends numbers for other data.
+CAPTION_TOKENS, DOCUMENT_TOKENS, DOCUMENT_PICTURES = 28, 200, 3
+# Rows come in multiples of this, for as many devices; as many parts of a step
+# are packed by themselves, for as many hosts.
+GROUPS = 8
+FILLED = 0.99
+
+
+def get_config(arg: str = "") -> ConfigDict:
+  """The run.
+
+  `arg` may set `divide`, by which the examples of a step are divided, and
+  `preset`, the model.
+  """
+  args = common.parse_arg(arg, divide=1, preset="kosmos2")
+  if args.divide < 1:
+    raise ValueError(f"divide is at least 1, found {args.divide}")
+  config = common.base(args.preset)
+  full = args.preset == "kosmos2"
+  config.num_steps = 60_000
+  config.model.dtype = "bfloat16" if full else "float32"
+  config.model.remat = "dots" if full else "none"
+  config.data.kinds = (
+    common.kind("text", "text", "text", _share(TEXT, args.divide)),
+    common.kind(
+      "image_text",
+      "image_text",
+      "plain_caption",
+      _share(IMAGE_TEXT, args.divide),
+    ),
+    # As in the published script: the outermost expressions, half of the
+    # captions without their boxes.
+    common.kind(
+      "grounded_caption",
+      "grit",
+      "grounded_caption",
+      _share(GROUNDED, args.divide),
+      mode="expression",
+      markup="maximal",
+      tag_probability=0.5,
+    ),
+    common.kind(
+      "interleaved",
+      "interleaved",
+      "interleaved",
+      _share(INTERLEAVED, args.divide),
+      max_pictures=5,
+    ),
+  )
+  config.data.seq_len = 2048 if full else 256
+  config.data.pack = True
+  config.data.pack_groups = GROUPS
+  config.data.rows_per_step = _num_rows(config)
+  # A row may be all captions, of which some are short.
+  shortest = config.model.resampler.num_latents + CAPTION_TOKENS - 4
+  config.data.images_per_row = max(5, -(-config.data.seq_len // shortest))
+  config.data.num_threads = 16 if full else 2
+  # Examples, not paths of anyone's: the command line says where the files are.
+  # Pictures larger than the model sees are stored smaller, once.
+  config.data.builders = ConfigDict(
+    {
+      "text": {"files": "pile/*.jsonl.gz"},
+      "image_text": {
+        "shards": "laion/*.tar",
+        "min_side": 200,
+        "shorter_side": 256,
+      },
+      "grit": {"shards": "grit/*.tar"},
+      "interleaved": {
+        "documents": "mmc4/*.jsonl.zip",
+        "pictures": "mmc4/{name}",
+        "pictures_by": "name",
+        "min_side": 64,
+        "shorter_side": 256,
+      },
+    }
+  )
+  # The optimizer is the published one, the default of `common`.
+  config.save_every = 1000
+  return config
+
+
+def _share(count: int, divide: int) -> int:
+  """The examples of a kind, at least one."""
+  return max(1, round(count / divide))
+
+
+def _num_rows(config: ConfigDict) -> int:
+  """Rows that hold a step's examples if they are as long as is thought."""
+  latents = 2 + config.model.resampler.num_latents
+  seq_len = config.data.seq_len
+  tokens = {
+    "text": seq_len,  # Documents are longer than a row more often than not.
+    "image_text": latents + CAPTION_TOKENS,
+    "grounded_caption": latents + CAPTION_TOKENS,
+    "interleaved": latents * DOCUMENT_PICTURES + DOCUMENT_TOKENS,
+  }
+  total = sum(kind.per_step * tokens[kind.name] for kind in config.data.kinds)
+  return GROUPS * -(-int(total / FILLED) // (seq_len * GROUPS))
