@@ -72,12 +72,8 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
   abstract = state.abstract_state(model, optimizer.tx, mesh)
   load = loader(data.data_dir, data.builders)
   plan = pipeline.plan_stream(
-<<<<<<< HEAD
     [kind.to_dict() for kind in data.kinds],
     data.to_dict(),
-=======
-    data.to_dict() | {"kinds": [kind.to_dict() for kind in data.kinds]},
->>>>>>> part-webdata
     load,
     tokenizer,
     image_size=model.vision.image_size,

@@ -142,12 +142,8 @@ def draw(config: ConfigDict, step: int, num_rows: int) -> Image.Image:
   )
   tokenizer, sizes = start.tokenizer, start.sizes
   plan = pipeline.plan_stream(
-<<<<<<< HEAD
     [kind.to_dict() for kind in data.kinds],
     data.to_dict(),
-=======
-    data.to_dict() | {"kinds": [kind.to_dict() for kind in data.kinds]},
->>>>>>> part-webdata
     loader(data.data_dir, data.builders),
     tokenizer,
     image_size=sizes["vision"]["image_size"],

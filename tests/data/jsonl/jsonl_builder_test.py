@@ -86,8 +86,8 @@ def test_every_line_becomes_a_row(tmp_path, monkeypatch):
   config = finetune_jsonl.get_config(f"file={EXAMPLE}")
   tokenizer = Tokenizer.small(32)
   plan = pipeline.plan_stream(
-    config.data.to_dict()
-    | {"kinds": [kind.to_dict() for kind in config.data.kinds]},
+    [kind.to_dict() for kind in config.data.kinds],
+    config.data.to_dict(),
     data.loader(tmp_path, config.data.builders),
     tokenizer,
     image_size=32,
