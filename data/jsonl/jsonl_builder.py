@@ -4,7 +4,8 @@ python -m data.jsonl.jsonl_builder --files my/boxes.jsonl --data_dir DIR
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from data.building.drops import DropReport
 from data.jsonl import files as reading
 from data.jsonl.files import Example, Options
 from data.jsonl.grounding import BOX_FORMATS, BOX_ORDERS, Boxes
-from data.jsonl.paths import Files, digest, find_files
+from data.jsonl.paths import Files, find_files
 
 
 class Jsonl(FilesBuilder):
@@ -53,11 +54,17 @@ class Jsonl(FilesBuilder):
     ]
 
   @classmethod
-  def facts(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, and a digest of the pictures."""
-    facts = super().facts(arguments)
+  def files(
+    cls, units: Sequence[Unit], arguments: Mapping[str, Any]
+  ) -> list[pathlib.Path]:
+    """The pictures: another picture is another example."""
     options = _options(arguments)
-    return facts | {"pictures": digest(find_files(arguments["files"]), options)}
+    paths = dict.fromkeys(unit.path for unit in units)
+    return [
+      picture
+      for path in paths
+      for picture in reading.picture_paths(path, options)
+    ]
 
   @classmethod
   def make_features(cls) -> dict[str, Any]:

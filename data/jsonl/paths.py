@@ -1,18 +1,11 @@
-"""Which files are meant, and whether they or their pictures changed."""
+"""Which files are meant."""
 
 import glob
-import hashlib
 import os
 import pathlib
 from collections.abc import Sequence
 
-from data.jsonl import files as reading
-from data.jsonl.files import Options
-
 Files = str | os.PathLike | Sequence[str | os.PathLike]
-# Pictures of more bytes than this together are known by the times of their
-# files: reading them at every start would take too long.
-HASHED_BYTES = 256 << 20
 
 
 def find_files(files: Files) -> list[pathlib.Path]:
@@ -47,22 +40,3 @@ def find_files(files: Files) -> list[pathlib.Path]:
         f" {str(path)!r}; rename one: ids of lines begin with it"
       )
   return list(found.values())
-
-
-def digest(paths: Sequence[pathlib.Path], options: Options) -> str:
-  """16 hex digits that change whenever one of the files' pictures does."""
-  pictures = dict.fromkeys(
-    picture
-    for path in paths
-    for picture in reading.picture_paths(path, options)
-  )
-  stats = [picture.stat() for picture in pictures]
-  by_content = sum(stat.st_size for stat in stats) <= HASHED_BYTES
-  identity = hashlib.sha256()
-  for picture, stat in zip(pictures, stats, strict=True):
-    if by_content:
-      state = hashlib.sha256(picture.read_bytes()).hexdigest()
-    else:
-      state = f"{stat.st_size} {stat.st_mtime_ns}"
-    identity.update(f"{picture.name} {state}\n".encode())
-  return identity.hexdigest()[:16]

@@ -219,17 +219,6 @@ def test_files_are_found(folder):
     paths.find_files([one, other])
 
 
-def test_the_digest_follows_the_pictures(folder, monkeypatch):
-  path = folder.write(CAPTION)
-  before = paths.digest([path], Options())
-  assert paths.digest([path], Options()) == before
-  folder.picture(size=(100, 90))
-  changed = paths.digest([path], Options())
-  monkeypatch.setattr(paths, "HASHED_BYTES", 0)
-  by_time = paths.digest([path], Options())
-  assert len({before, changed, by_time}) == 3
-
-
 def test_the_check_says_what_there_is(folder, capsys):
   box = {"image": "a.jpg", "expression": "x", "box": [0, 0, 50, 40]}
   path = folder.write(CAPTION, CAPTION | {"split": "test"}, box)

@@ -86,8 +86,8 @@ def test_every_line_becomes_a_row(tmp_path, monkeypatch):
   config = finetune_jsonl.get_config(f"file={EXAMPLE}")
   tokenizer = Tokenizer.small(32)
   plan = pipeline.plan_stream(
-    config.data.to_dict()
-    | {"kinds": [kind.to_dict() for kind in config.data.kinds]},
+    [kind.to_dict() for kind in config.data.kinds],
+    config.data.to_dict(),
     data.loader(tmp_path, config.data.builders),
     tokenizer,
     image_size=32,
@@ -205,7 +205,7 @@ def test_command_line(folder, tmp_path, capsys):
 def test_boxes_follow_the_picture_they_are_in(folder, tmp_path):
   """A crop moves boxes of a wide and of a high picture in different ways."""
   folder.picture("high.jpg", size=(80, 100))
-  box = [0.3, 0.3, 0.7, 0.7]
+  box = [0.32, 0.32, 0.68, 0.68]
   lines = [
     {
       "images": ["a.jpg", "high.jpg"],
@@ -232,5 +232,5 @@ def test_boxes_follow_the_picture_they_are_in(folder, tmp_path):
     [phrase] = markup.parse(list(made["document"].ids), tokenizer).phrases
     [cut] = phrase.boxes
     bins.append([int(v * 32) for v in cut.xyxy])
-  # 0.3 of the long side is 0.25 of the square in its middle.
-  assert bins == [[8, 9, 24, 22], [9, 8, 22, 24]]
+  # Of the long side, 0.32 is 0.275 of the square in its middle.
+  assert bins == [[8, 10, 23, 21], [10, 8, 21, 23]]
