@@ -105,6 +105,39 @@ def crop_box(
   return x1 / size, y1 / size, x2 / size, y2 / size
 
 
+def view_xyxy(height: int, width: int, size: int, how: str) -> BoxXyxy:
+  """The part of a picture that a view shows, 0..1 of the picture."""
+  if how == "squash":
+    return 0.0, 0.0, 1.0, 1.0
+  height, width = resized_shape(height, width, size)
+  left, top = crop_offset(width, size), crop_offset(height, size)
+  right, bottom = left + size, top + size
+  return left / width, top / height, right / width, bottom / height
+
+
+def box_in_part(
+  box_xyxy: BoxXyxy, part_xyxy: BoxXyxy, *, flip: bool = False
+) -> BoxXyxy:
+  """A box of the picture as a box of a part of it, neither cut nor dropped.
+
+  Args:
+    box_xyxy: corners, 0..1 of the whole picture.
+    part_xyxy: the part, 0..1 of the whole picture.
+    flip: whether the part is mirrored.
+
+  Returns:
+    Corners where 0..1 is the part. A box that is inverted or holds a NaN stays
+    so.
+  """
+  left, top, right, bottom = part_xyxy
+  width, height = right - left, bottom - top
+  x1, y1, x2, y2 = box_xyxy
+  x1, x2 = (x1 - left) / width, (x2 - left) / width
+  if flip:
+    x1, x2 = 1 - x2, 1 - x1
+  return x1, (y1 - top) / height, x2, (y2 - top) / height
+
+
 def squash_box(box_xyxy: BoxXyxy) -> BoxXyxy | None:
   """The box inside the picture, or None when nothing of it is."""
   x1, y1, x2, y2 = (min(max(value, 0.0), 1.0) for value in box_xyxy)

@@ -61,8 +61,10 @@ def test_views_are_those_of_pillow(height, width, size, how):
   result = image_ops.view(tf.constant(pixels), size, how).numpy()
   assert result.dtype == np.uint8
   difference = np.abs(result.astype(int) - np.asarray(picture, int))
-  # Pillow rounds to whole levels twice, this once.
-  assert difference.max() <= 1
+  # Both round to whole levels between their two passes, which come in the
+  # other order.
+  assert difference.max() <= 2
+  assert np.mean(difference > 1) < 1e-3
   assert np.mean(difference > 0) < 0.25
 
 
