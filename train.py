@@ -71,9 +71,15 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
   optimizer = optim.make_optimizer(num_steps=num_steps, **config.optimizer)
   abstract = state.abstract_state(model, optimizer.tx, mesh)
   load = loader(data.data_dir, data.builders)
-  kinds = pipeline.make_kinds([kind.to_dict() for kind in data.kinds], load)
-  rows = sum(kind.per_step for kind in kinds)
-  sharding.check_batch_size(mesh, rows, config.num_microbatches)
+  plan = pipeline.plan_stream(
+    data.to_dict(),
+    load,
+    tokenizer,
+    image_size=model.vision.image_size,
+    num_latents=model.resampler.num_latents,
+    seed=config.seed,
+  )
+  sharding.check_batch_size(mesh, plan.num_rows, config.num_microbatches)
   tasks = evals.make_tasks([task.to_dict() for task in config.evals.tasks])
   examples = {
     key: functools.partial(eval_examples, load(task.dataset, task.split))
@@ -95,21 +101,17 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
       now = state.init_state(model, optimizer.tx, abstract, config.seed, known)
     else:
       now = checkpointer.restore(abstract)
-    stream = pipeline.make_stream(
-      kinds,
-      tokenizer=tokenizer,
-      image_size=model.vision.image_size,
-      num_latents=model.resampler.num_latents,
-      seq_len=data.seq_len,
-      seed=config.seed,
-      start_step=int(now.step),
-      view=data.view,
-      num_threads=data.num_threads,
-    )
+    stream = plan.open(int(now.step), jax.process_index(), jax.process_count())
     now = loop.run(
       now,
       step.make_train_step(
-        model, optimizer, mesh, abstract, config.seed, config.num_microbatches
+        model,
+        optimizer,
+        mesh,
+        abstract,
+        config.seed,
+        config.num_microbatches,
+        plan.kind_names,
       ),
       stream,
       mesh,
@@ -121,8 +123,8 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
       save_every=config.save_every,
       log_every=config.log_every,
     )
-    for reason, count in stream.counts.items():
-      reporter.say(f"left out of the rows: {reason}: {count}")
+    for line in stream.left_out():
+      reporter.say(f"left out of the rows: {line}")
   evaluation.final(now, folder, name, config.evals.num_pictures)
 
 

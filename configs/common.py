@@ -62,8 +62,8 @@ def kind(
   dataset   folder under `data/`
   split     split of that dataset
   recipe    function of `kosmos2_jax.input.recipes`
-  per_step  examples of this kind in every global batch; the batch size is
-            the sum over kinds
+  per_step  examples of this kind in every step; the batch has a row for each
+            unless they are packed (`data.pack`)
   options   keyword arguments of the recipe
   """
   return ConfigDict(
@@ -169,8 +169,18 @@ def _data() -> ConfigDict:
   data.tokenizer = "small"
   # Tokens of a row; what does not fit is left out, and counted.
   data.seq_len = 128
+  # Pictures a row has room for; an example with more is left out, and counted.
+  data.images_per_row = 1
   # See `kind`.
   data.kinds = ()
+  # Packs the examples of a step into `rows_per_step` rows, which see nothing
+  # of each other; False: a row for each. `tools.packing` says how many rows
+  # and pictures a row a config needs.
+  data.pack = False
+  data.rows_per_step = 0
+  # Parts of a step that are packed by themselves: any number of hosts that
+  # divides it makes the same batches.
+  data.pack_groups = 1
   # Per dataset: arguments for preparing it (see data/<dataset>/README.md).
   data.builders = ConfigDict()
   # How a picture becomes a square: "crop" (shorter side to size, centre, boxes

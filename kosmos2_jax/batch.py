@@ -3,7 +3,7 @@
 Dims used in shapes and jaxtyping annotations everywhere in this project:
 
   B  batch                  P  patches of an image     N  heads
-  M  images per example     L  latents per image       H  head dim
+  M  images per row         L  latents per image       H  head dim
   T  query tokens           S  key/value tokens        D  decoder width
   E  vision width           F  MLP width               V  vocabulary
 
@@ -15,11 +15,14 @@ A batch has exactly these keys:
   image_mask     bool     [B, T]   True: slot filled by an image latent
   segment_ids    int32    [B, T]   0: padding, 1..: number of the segment
   positions      int32    [B, T]   0-based inside the segment, 0 on padding
+  kinds          int32    [B, T]   0: padding, 1..: number of the data kind
   images         float32  [B, M, height, width, 3]   normalised pixels
   example_index  int64    [B]      number of the row in the whole stream
 
 The True slots of a row's `image_mask` are filled in order: slot k of row b
-gets `latents[b].reshape(M * L, D)[k]`.
+gets `latents[b].reshape(M * L, D)[k]`. A row with fewer pictures than M has
+zeros behind them, and so does a row without any. An example is one segment of
+one row; a row without segments is all padding.
 """
 
 import hashlib
@@ -37,6 +40,7 @@ _DTYPES = {
   "image_mask": "bool",
   "segment_ids": "int32",
   "positions": "int32",
+  "kinds": "int32",
   "images": "float32",
   "example_index": "int64",
 }

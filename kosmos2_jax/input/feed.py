@@ -97,15 +97,25 @@ class Feed:
       is_open: tf.Tensor, rows: dict[str, tf.Tensor]
     ) -> dict[str, tf.Tensor]:
       del is_open
+      encoded = rows.pop("encoded")
+      flat = tf.reshape(encoded, [-1])
+      # Where there is no picture nothing is decoded; the model gets zeros.
+      where = tf.where(tf.strings.length(flat) > 0)
       squares = tf.map_fn(
         lambda encoded: image_ops.view(
           image_ops.decode(encoded), size, context.view
         ),
-        rows.pop("encoded"),
+        tf.gather(flat, where[:, 0]),
         fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8),
         parallel_iterations=num_threads,
       )
-      return {**rows, "images": image_ops.normalize(squares)[:, None]}
+      images = tf.scatter_nd(
+        where,
+        image_ops.normalize(squares),
+        tf.constant([flat.shape[0], size, size, 3], tf.int64),
+      )
+      shape = [*encoded.shape, size, size, 3]
+      return {**rows, "images": tf.reshape(images, shape)}
 
     options = tf.data.Options()
     options.deterministic = True

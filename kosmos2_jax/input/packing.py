@@ -1,4 +1,4 @@
-"""Rows: texts of any length made into arrays of one length."""
+"""Rows: texts of any length, and several of them, in arrays of one length."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,20 @@ from kosmos2_jax.text.vocab import Vocab
 
 Row = dict[str, np.ndarray]
 
+ROW_DTYPES = {
+  "tokens": np.int32,
+  "targets": np.int32,
+  "loss_mask": np.bool_,
+  "image_mask": np.bool_,
+  "segment_ids": np.int32,
+  "positions": np.int32,
+  "kinds": np.int32,
+}
 
-def make_row(document: Document) -> Row:
+_FULL = np.iinfo(np.int64).max
+
+
+def make_row(document: Document, kind: int = 1) -> Row:
   """One document as a row: the only place where targets are shifted.
 
   With one picture, two latents, and a text of three ids, `</s>` included:
@@ -25,8 +37,12 @@ def make_row(document: Document) -> Row:
 
   Slots hold the id of `<image>`; it is never a target that counts.
 
+  Args:
+    document: the example.
+    kind: number of its data kind.
+
   Returns:
-    1-D arrays of one length under the last five keys and `segment_ids` (1).
+    1-D arrays of one length: the last five keys, `segment_ids` (1), `kinds`.
   """
   ids = np.array(document.ids, np.int32)
   length = document.num_tokens
@@ -37,6 +53,25 @@ def make_row(document: Document) -> Row:
     "image_mask": np.array(document.slots, bool)[:-1],
     "segment_ids": np.ones(length, np.int32),
     "positions": np.arange(length, dtype=np.int32),
+    "kinds": np.full(length, kind, np.int32),
+  }
+
+
+def join_rows(rows: Sequence[Row]) -> Row:
+  """Rows of one document each behind each other, as segments 1, 2, …
+
+  Targets were shifted inside of each document, so the last token of one never
+  predicts the first of the next. No rows make a row without tokens.
+  """
+  numbered = [
+    {**row, "segment_ids": np.full_like(row["segment_ids"], i)}
+    for i, row in enumerate(rows, 1)
+  ]
+  return {
+    key: np.concatenate(
+      [np.zeros(0, dtype), *(row[key] for row in numbered)], dtype=dtype
+    )
+    for key, dtype in ROW_DTYPES.items()
   }
 
 
@@ -90,3 +125,86 @@ def fit(
       border = i
     depth += (token_id in opening) - (token_id in closing)
   return list(ids[:border]), True
+
+
+def pack(
+  lengths: Sequence[int],
+  pictures: Sequence[int],
+  num_rows: int,
+  capacity: int,
+  max_pictures: int,
+) -> list[list[int]]:
+  """Puts documents into rows that have room for tokens and for pictures.
+
+  Decreasing best fit: longest first, each into the row it fits best. Two ways
+  of fitting are tried. Least room left over fills rows closest, but rows of
+  short documents then run out of pictures; leaving as large a part of the
+  tokens as of the pictures avoids that.
+
+  Where not all find a place the last are left out, as many as it takes, so
+  that chance decides and no length is preferred.
+
+  Args:
+    lengths: tokens of every document, none above `capacity`.
+    pictures: pictures of every document, none above `max_pictures`.
+    num_rows: how many rows there are.
+    capacity: tokens a row has room for.
+    max_pictures: pictures a row has room for.
+
+  Returns:
+    For each row the documents in it, in ascending order.
+
+  Raises:
+    ValueError: a document is too large for a row of its own.
+  """
+  sizes = np.array([lengths, pictures], np.int64).reshape(2, -1)
+  limits = np.array([capacity, max_pictures], np.int64)
+  if (sizes > limits[:, None]).any():
+    raise ValueError(
+      f"a row has room for {capacity} tokens and {max_pictures} pictures; "
+      f"found documents of up to {sizes[0].max()} and {sizes[1].max()}"
+    )
+  totals = sizes.cumsum(axis=1)
+  count = int((totals <= num_rows * limits[:, None]).all(axis=0).sum())
+  while True:
+    found = [
+      _place(sizes[:, :count], num_rows, limits, even) for even in (True, False)
+    ]
+    rows, num_left = min(found, key=lambda result: result[1])
+    if not num_left:
+      return rows
+    # Those left over are the shortest: fewer than these need to go.
+    count -= (num_left + 1) // 2
+
+
+def _place(
+  sizes: np.ndarray, num_rows: int, limits: np.ndarray, even: bool
+) -> tuple[list[list[int]], int]:
+  """Rows of documents, and how many found no place.
+
+  `even` prefers the row where the parts of tokens and of pictures that are
+  left come closest to each other; else the one where fewest tokens are left.
+  """
+  capacity, max_pictures = limits.tolist()
+  lengths, pictures = sizes.tolist()
+  weights = np.maximum(sizes[0] * max(max_pictures, 1), sizes[1] * capacity)
+  order = np.lexsort((-sizes[0], -weights)).tolist()
+  room = np.full(num_rows, capacity, np.int64)
+  places = np.full(num_rows, max_pictures, np.int64)
+  # Whole numbers: the parts times capacity times max_pictures.
+  uneven = room * max_pictures - places * capacity
+  rows, num_left = [[] for _ in range(num_rows)], 0
+  for i in order:
+    length, count = lengths[i], pictures[i]
+    change = length * max_pictures - count * capacity
+    score = np.abs(uneven - change) if even else room.copy()
+    score[(room < length) | (places < count)] = _FULL
+    row = int(score.argmin())
+    if score[row] == _FULL:
+      num_left += 1
+      continue
+    rows[row].append(i)
+    room[row] -= length
+    places[row] -= count
+    uneven[row] -= change
+  return [sorted(row) for row in rows], num_left

@@ -1,14 +1,16 @@
 """The stream of batches: a pure function of (seed, step).
 
-    step > schedule > read > ops > rows > decode > view > normalise > batch
+    step > schedule > read > ops > pack > rows > decode > view > normalise
 
 Reading and text are Python (`rows`), called once a step: a call from tf.data
 into Python costs as much as a row. The rest is TensorFlow in its own threads.
 """
 
 import collections
+import dataclasses
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,12 +19,19 @@ from absl import logging
 from kosmos2_jax.batch import Batch
 from kosmos2_jax.input import geometry, image_ops
 from kosmos2_jax.input.feed import Feed
-from kosmos2_jax.input.rows import RowMaker, read_examples
-from kosmos2_jax.input.schedule import Kind, Schedule, make_kinds
-from kosmos2_jax.input.text_ops import REASONS
+from kosmos2_jax.input.rows import RowMaker, read_examples, reasons
+from kosmos2_jax.input.schedule import Kind, Layout, Schedule, make_kinds
+from kosmos2_jax.input.sources import Source
 from kosmos2_jax.text.tokenizer import Tokenizer
 
-__all__ = ["Kind", "Stream", "make_kinds", "make_stream"]
+__all__ = [
+  "Kind",
+  "Stream",
+  "StreamPlan",
+  "make_kinds",
+  "make_stream",
+  "plan_stream",
+]
 
 
 def make_stream(
@@ -37,13 +46,16 @@ def make_stream(
   shard_index: int = 0,
   num_shards: int = 1,
   view: str = "crop",
+  images_per_row: int = 1,
+  rows_per_step: int | None = None,
+  pack_groups: int = 1,
   num_threads: int = 2,
   prefetch: int = 2,
 ) -> "Stream":
   """Opens the stream at a step.
 
   Args:
-    kinds: what is mixed; the global batch size is the sum of their `per_step`.
+    kinds: what is mixed; a step has `per_step` examples of each.
     tokenizer: makes ids of text.
     image_size: side of the pictures the model sees.
     num_latents: slots of a picture in the row.
@@ -54,30 +66,107 @@ def make_stream(
     num_shards: how many parts there are; together they are the same rows in
       the same order whatever their number.
     view: "crop" or "squash", see `geometry`.
+    images_per_row: pictures a row has room for.
+    rows_per_step: rows of the global batch that the examples of a step are
+      packed into; None: a row for each.
+    pack_groups: parts of a step that are packed by themselves; any number of
+      shards that divides it makes the same batches.
     num_threads: threads that decode pictures.
     prefetch: batches made ahead.
 
   Returns:
-    An endless iterator of batches, see `kosmos2_jax.batch`, one picture a row.
+    An endless iterator of batches, see `kosmos2_jax.batch`.
 
   Raises:
-    ValueError: rows do not fit the shards, or `seq_len` has no room for text.
+    ValueError: rows or groups do not fit the shards or each other, or
+      `seq_len` has no room for text.
   """
   if view not in geometry.VIEWS:
     raise ValueError(f"view is one of {geometry.VIEWS}, found {view!r}")
   schedule = Schedule(kinds, seed)
+  layout = Layout(kinds, rows_per_step, pack_groups)
   maker = RowMaker(
     schedule,
-    shard_rows=schedule.shard_rows(shard_index, num_shards),
+    layout,
+    groups=layout.shard_groups(shard_index, num_shards),
     tokenizer=tokenizer,
     image_size=image_size,
     view=view,
     num_latents=num_latents,
     seq_len=seq_len,
+    images_per_row=images_per_row,
   )
   return Stream(
     maker, start_step=start_step, num_threads=num_threads, prefetch=prefetch
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamPlan:
+  """A stream that can be opened at any step; made by `plan_stream`.
+
+  Attributes:
+    kinds: what is mixed.
+    num_rows: rows of the global batch.
+    options: the other arguments of `make_stream`.
+  """
+
+  kinds: Sequence[Kind]
+  num_rows: int
+  options: Mapping[str, Any]
+
+  @property
+  def kind_names(self) -> tuple[str, ...]:
+    """Names of the kinds; number k of a batch's `kinds` is the k-th, from 1."""
+    return tuple(kind.name for kind in self.kinds)
+
+  def open(
+    self, start_step: int = 0, shard_index: int = 0, num_shards: int = 1
+  ) -> "Stream":
+    """See `make_stream`."""
+    return make_stream(
+      self.kinds,
+      start_step=start_step,
+      shard_index=shard_index,
+      num_shards=num_shards,
+      **self.options,
+    )
+
+
+def plan_stream(
+  data: Mapping[str, Any],
+  load_source: Callable[[str, str], Source],
+  tokenizer: Tokenizer,
+  *,
+  image_size: int,
+  num_latents: int,
+  seed: int,
+) -> StreamPlan:
+  """The stream of a run, as its config describes it.
+
+  Args:
+    data: the config's section `data`, as plain values.
+    load_source: gives the source of a data set's name and split.
+    tokenizer: makes ids of text.
+    image_size: see `make_stream`.
+    num_latents: see `make_stream`.
+    seed: see `make_stream`.
+
+  Raises:
+    ValueError: a kind, or the numbers of rows and groups, are wrong.
+  """
+  kinds = make_kinds(data["kinds"], load_source)
+  options = {
+    "tokenizer": tokenizer,
+    "image_size": image_size,
+    "num_latents": num_latents,
+    "seed": seed,
+    "rows_per_step": data["rows_per_step"] if data["pack"] else None,
+  }
+  names = ("seq_len", "view", "images_per_row", "pack_groups", "num_threads")
+  options |= {name: data[name] for name in names}
+  layout = Layout(kinds, options["rows_per_step"], options["pack_groups"])
+  return StreamPlan(kinds, layout.num_rows, options)
 
 
 class Stream:
@@ -87,7 +176,8 @@ class Stream:
     tokenizer: whose ids the batches hold.
     step: step of the next batch.
     counts: for all batches taken so far, how often what was left out, by the
-      names in `text_ops.REASONS`; this shard's rows only.
+      names in `rows.reasons()`; this shard's rows only.
+    kind_counts: the same for each kind, by its name.
   """
 
   def __init__(
@@ -97,6 +187,8 @@ class Stream:
     self.tokenizer = maker.context.tokenizer
     self.step = start_step
     self.counts = collections.Counter()
+    kinds = maker.schedule.kinds
+    self.kind_counts = {kind.name: collections.Counter() for kind in kinds}
     self._maker = maker
     self._logged = set()
     self._feed = Feed(
@@ -128,23 +220,43 @@ class Stream:
       batch = next(self._feed)
     except tf.errors.OpError as error:
       raise self._explain(error) from error
-    counts = batch.pop("reasons").sum(axis=0)
-    for reason, count in zip(REASONS, counts.tolist(), strict=True):
-      if count:
-        self._count(reason, count)
+    counts = batch.pop("reasons").tolist()
+    for kind, of_kind in zip(self.kind_counts.values(), counts, strict=True):
+      for reason, count in zip(reasons(), of_kind, strict=True):
+        if count:
+          kind[reason] += count
+          self._count(reason, count)
     self.step += 1
     return batch
 
+  def segments(self, example_index: int | np.integer) -> list[str]:
+    """The examples of a row, by its `example_index` in a batch.
+
+    In the order of its segments; an unpacked row whose example was left out
+    names it all the same.
+    """
+    step, row = divmod(int(example_index), self._maker.layout.num_rows)
+    slots = self._maker.row_slots(step, row)
+    return [
+      f"{slot.name(example)}, record {slot.record}, as {slot.kind.name}"
+      for slot, example in zip(slots, read_examples(slots), strict=True)
+    ]
+
   def describe(self, example_index: int | np.integer) -> str:
     """Where a row comes from, by its `example_index` in a batch."""
-    schedule = self._maker.schedule
-    step, row = divmod(int(example_index), schedule.batch_size)
-    (slot,) = schedule.slots(step, range(row, row + 1))
-    (example,) = read_examples([slot])
-    return (
-      f"row {row} of step {step}: {slot.name(example)}, record {slot.record}, "
-      f"as {slot.kind.name}"
-    )
+    step, row = divmod(int(example_index), self._maker.layout.num_rows)
+    examples = "; ".join(self.segments(example_index)) or "no example"
+    return f"row {row} of step {step}: {examples}"
+
+  def left_out(self) -> Iterator[str]:
+    """A line for each reason in `counts`: how often, and in which kinds."""
+    for reason, count in sorted(self.counts.items()):
+      kinds = ", ".join(
+        f"{name} {of_kind[reason]}"
+        for name, of_kind in self.kind_counts.items()
+        if of_kind[reason]
+      )
+      yield f"{reason}: {count} ({kinds})"
 
   def _count(self, reason: str, count: int) -> None:
     self.counts[reason] += count
@@ -152,7 +264,7 @@ class Stream:
       self._logged.add(reason)
       logging.info(
         "input: %s (first seen in step %d; counted as %r)",
-        REASONS[reason],
+        reasons()[reason],
         self.step,
         reason,
       )
@@ -161,10 +273,9 @@ class Stream:
     """The reason, in Python, why the batch of `step` could not be made."""
     if self.step in self._feed.errors:
       return self._feed.errors[self.step]
-    slots = self._maker.slots(self.step)
-    for slot, example in zip(slots, read_examples(slots), strict=True):
+    for name, encoded in self._maker.pictures(self.step):
       try:
-        image_ops.decode_or_raise(example["image"], slot.name(example))
+        image_ops.decode_or_raise(encoded, name)
       except ValueError as reason:
         return reason
     return error

@@ -1,6 +1,6 @@
-"""Which example every row of every step is.
+"""Which examples every step has, and which rows they may go to.
 
-Row r of step s is an example of one kind, at one position of that kind's own
+Example e of step s is one of one kind, at one position of that kind's own
 endless stream, and everything follows from those numbers: the record, by a
 permutation per epoch, and the random numbers of the example.
 """
@@ -70,7 +70,7 @@ def make_kinds(
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
-  """One row of one step.
+  """One example of one step.
 
   Attributes:
     kind: what the example is.
@@ -91,10 +91,10 @@ class Schedule:
   """The plan of a stream: pure functions of the step."""
 
   def __init__(self, kinds: Sequence[Kind], seed: int):
-    """Checks the kinds and lays out the rows of a batch.
+    """Checks the kinds and lays out the examples of a step.
 
-    Kinds with more examples are spread evenly over the rows, so that every
-    part of a batch (a host's, a micro-batch's) has its share of each.
+    Kinds with more examples are spread evenly over the step, so that every
+    part of it (a host's, a micro-batch's) has its share of each.
 
     Raises:
       ValueError: no kinds, two of one name, or a kind without examples.
@@ -113,48 +113,27 @@ class Schedule:
         )
     self.kinds = tuple(kinds)
     self.seed = seed
-    self.batch_size = sum(kind.per_step for kind in kinds)
-    rows = sorted(
+    self.num_examples = sum(kind.per_step for kind in kinds)
+    order = sorted(
       ((rank + 0.5) / kind.per_step, i, rank)
       for i, kind in enumerate(kinds)
       for rank in range(kind.per_step)
     )
-    self._layout = [(i, rank) for _, i, rank in rows]
+    self._order = [(i, rank) for _, i, rank in order]
 
-  def shard_rows(self, shard_index: int, num_shards: int) -> range:
-    """The rows of every batch that belong to one shard of several.
-
-    Raises:
-      ValueError: the batch cannot be divided, or there is no such shard.
-    """
-    if not 0 <= shard_index < num_shards:
-      raise ValueError(
-        f"shard_index is 0..{num_shards - 1} for {num_shards} shards, found "
-        f"{shard_index}"
-      )
-    if self.batch_size % num_shards:
-      sizes = ", ".join(f"{k.name} {k.per_step}" for k in self.kinds)
-      raise ValueError(
-        f"the global batch of {self.batch_size} rows ({sizes}) cannot be "
-        f"divided among {num_shards} shards; make the sum of per_step a "
-        f"multiple of {num_shards}"
-      )
-    size = self.batch_size // num_shards
-    return range(shard_index * size, (shard_index + 1) * size)
-
-  def slots(self, step: int, rows: range) -> list[Slot]:
-    """What these rows of a step are."""
+  def slots(self, step: int, examples: range) -> list[Slot]:
+    """What these examples of a step are."""
     positions = {i: [] for i in range(len(self.kinds))}
-    for row in rows:
-      i, rank = self._layout[row]
+    for example in examples:
+      i, rank = self._order[example]
       positions[i].append(step * self.kinds[i].per_step + rank)
     streams = {
       i: zip(found, self._records(self.kinds[i], found), strict=True)
       for i, found in positions.items()
     }
     result = []
-    for row in rows:
-      i, _ = self._layout[row]
+    for example in examples:
+      i, _ = self._order[example]
       result.append(Slot(self.kinds[i], *next(streams[i])))
     return result
 
@@ -170,3 +149,86 @@ class Schedule:
         key=(self.seed, kind.name, "epoch", epoch),
       )
     return result.tolist()
+
+
+class Layout:
+  """Which examples of a step share which rows: groups of both.
+
+  A group's examples are packed into the group's rows, whatever the other
+  groups hold, so a group can be made anywhere. Without packing there is a
+  group of one example and one row for every example.
+
+  Attributes:
+    num_rows: rows of the global batch.
+    num_groups: how many groups there are.
+    group_rows: rows of each.
+    packed: whether a row may hold several examples.
+  """
+
+  def __init__(
+    self, kinds: Sequence[Kind], rows_per_step: int | None, num_groups: int
+  ):
+    """Divides the examples and rows of a step.
+
+    Args:
+      kinds: what a step is made of.
+      rows_per_step: rows the examples are packed into; None: one for each.
+      num_groups: groups of a packed step.
+
+    Raises:
+      ValueError: the rows cannot be divided into the groups.
+    """
+    self._num_examples = sum(kind.per_step for kind in kinds)
+    self._sizes = ", ".join(f"{k.name} {k.per_step}" for k in kinds)
+    self.packed = rows_per_step is not None
+    self.num_rows = rows_per_step if self.packed else self._num_examples
+    self.num_groups = num_groups if self.packed else self._num_examples
+    if self.num_rows < 1 or self.num_groups < 1:
+      raise ValueError(
+        "packing needs rows_per_step and pack_groups of 1 or more, found "
+        f"{self.num_rows} and {self.num_groups}; tools.packing says how many "
+        "rows a config's examples need"
+      )
+    if self.num_rows % self.num_groups:
+      raise ValueError(
+        f"rows_per_step {self.num_rows} cannot be divided into "
+        f"{self.num_groups} groups of rows (pack_groups); make it a multiple"
+      )
+    self.group_rows = self.num_rows // self.num_groups
+
+  def shard_groups(self, shard_index: int, num_shards: int) -> range:
+    """The groups of every step that belong to one shard of several.
+
+    Raises:
+      ValueError: the groups cannot be divided, or there is no such shard.
+    """
+    if not 0 <= shard_index < num_shards:
+      raise ValueError(
+        f"shard_index is 0..{num_shards - 1} for {num_shards} shards, found "
+        f"{shard_index}"
+      )
+    if self.num_groups % num_shards:
+      if self.packed:
+        what = f"{self.num_groups} groups (pack_groups)"
+        remedy = "pack_groups"
+      else:
+        what = f"{self.num_rows} rows ({self._sizes})"
+        remedy = "the sum of per_step"
+      raise ValueError(
+        f"the global batch of {what} cannot be divided among {num_shards} "
+        f"shards; make {remedy} a multiple of {num_shards}"
+      )
+    size = self.num_groups // num_shards
+    return range(shard_index * size, (shard_index + 1) * size)
+
+  def examples(self, groups: range) -> range:
+    """The examples of consecutive groups; groups differ by one at most."""
+    starts = (
+      group * self._num_examples // self.num_groups
+      for group in (groups.start, groups.stop)
+    )
+    return range(*starts)
+
+  def rows(self, groups: range) -> range:
+    """The rows of consecutive groups."""
+    return range(groups.start * self.group_rows, groups.stop * self.group_rows)

@@ -1,13 +1,20 @@
 """Random access to prepared examples.
 
 A source is a sequence of examples: plain dicts, pictures still encoded. Text
-is `str`, picture bytes are `bytes`, and a TFDS Sequence of features is a list
-of dicts. A grounded example of `data/`:
+is `str`, picture bytes are `bytes`. A TFDS Sequence is a list: of dicts where
+it has several features, else of values. What a record has no value for is
+None. A grounded example of `data/`:
 
     {"id": "42", "image": b"...", "caption": "a red circle",
      "noun_chunks": [{"start": 0, "end": 12, "box_xyxy": (x1, y1, x2, y2),
                       "score": 1.0}, ...],
      "ref_exps": [...], "expressions": [{"text": ..., "box_xyxy": ...}, ...]}
+
+and one with words and pictures in any order:
+
+    {"id": "43", "images": [b"...", b"..."],
+     "parts": [{"text": "Two dogs:", "image": -1}, {"text": "", "image": 0},
+               {"text": "", "image": 1}]}
 """
 
 import abc
@@ -158,8 +165,16 @@ def _reader(name: str, feature: Any) -> Callable[[Mapping], Any]:
       return [dict(zip(keys, row, strict=True)) for row in rows]
 
     return read_items
+  if isinstance(feature, tfds.features.Sequence):
+    values = _column(name, feature.feature)
+    return lambda fields: list(values(fields))
   column = _column(name, feature)
-  return lambda fields: column(fields)[0]
+
+  def read_value(fields: Mapping) -> Any:
+    values = column(fields)
+    return values[0] if values else None
+
+  return read_value
 
 
 def _column(name: str, feature: Any) -> Callable[[Mapping], list]:

@@ -78,21 +78,15 @@ def draw(config: ConfigDict, step: int, num_rows: int) -> Image.Image:
   """The first rows of the batch of a step of the config's stream."""
   data, model = config.data, config.model
   tokenizer = Tokenizer.load(data.tokenizer, model.num_bins)
-  kinds = pipeline.make_kinds(
-    [kind.to_dict() for kind in data.kinds],
+  plan = pipeline.plan_stream(
+    data.to_dict(),
     loader(data.data_dir, data.builders),
-  )
-  stream = pipeline.make_stream(
-    kinds,
-    tokenizer=tokenizer,
+    tokenizer,
     image_size=model.vision.image_size,
     num_latents=model.resampler.num_latents,
-    seq_len=data.seq_len,
     seed=config.seed,
-    start_step=step,
-    view=data.view,
-    num_threads=data.num_threads,
   )
+  stream = plan.open(step)
   batch = next(stream)
   rows = min(num_rows, len(batch["tokens"]))
   return visualize.grid(

@@ -170,7 +170,7 @@ class _Log:
       self._since = time.perf_counter()
     else:
       self._timed_steps += 1
-      self._num_examples += len(example_index)
+      self._num_examples += row["num_examples"]
     if done % self._log_every == 0 or done == self._num_steps:
       self._write(done)
 
@@ -186,6 +186,14 @@ class _Log:
     scalars["train/grad_norm"] = sum(r["grad_norm"] for r in rows) / len(rows)
     scalars["train/learning_rate"] = rows[-1]["learning_rate"]
     scalars["train/num_tokens"] = tokens / len(rows)
+    for key in rows[0]:
+      if key.startswith("loss/"):
+        counts = [row[f"tokens/{key.removeprefix('loss/')}"] for row in rows]
+        total = sum(r[key] * n for r, n in zip(rows, counts, strict=True))
+        if any(counts):  # else there is no loss to speak of
+          scalars[f"train/{key}"] = total / sum(counts)
+      elif key.startswith("tokens/"):
+        scalars[f"train/{key}"] = sum(row[key] for row in rows) / len(rows)
     seconds = time.perf_counter() - self._since
     if self._timed_steps:
       scalars["train/steps_per_sec"] = self._timed_steps / seconds

@@ -68,6 +68,8 @@ class Console(metric_writers.LoggingWriter):
     text = "  ".join(
       f"{name.removeprefix('train/')} {value:.4g}"
       for name, value in scalars.items()
+      # Hardly change; TensorBoard has them.
+      if not name.startswith("train/tokens/")
     )
     if speed is not None and self._progress:
       self._progress.update(self._task, text=text)

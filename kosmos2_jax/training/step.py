@@ -1,6 +1,6 @@
 """One update of the parameters, compiled once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
@@ -15,7 +15,7 @@ from kosmos2_jax.training.state import TrainState, shardings_of
 
 # What the model reads; `example_index` stays on the host.
 MODEL_INPUTS = ("tokens", "images", "image_mask", "segment_ids", "positions")
-STEP_KEYS = (*MODEL_INPUTS, "targets", "loss_mask")
+STEP_KEYS = (*MODEL_INPUTS, "targets", "loss_mask", "kinds")
 
 Metrics = dict[str, Float[Array, ""]]
 TrainStep = Callable[[TrainState, dict[str, Array]], tuple[TrainState, Metrics]]
@@ -28,6 +28,7 @@ def make_train_step(
   abstract: TrainState,
   seed: int,
   num_microbatches: int = 1,
+  kind_names: Sequence[str] = (),
 ) -> TrainStep:
   """The compiled step `(state, batch) -> (state, metrics)`; state is donated.
 
@@ -35,7 +36,8 @@ def make_train_step(
   number of targets, so every predicted token weighs the same whatever row,
   device or microbatch it is in. Metrics are float32 scalars: `loss`,
   `accuracy` (next token), `grad_norm` (before clipping), `learning_rate` (of
-  this update) and `num_tokens` (targets).
+  this update), `num_tokens` (targets) and `num_examples` (segments); for each
+  kind `loss/NAME` and `tokens/NAME`, its share of loss and targets.
 
   Args:
     model: a Kosmos2.
@@ -45,6 +47,7 @@ def make_train_step(
     seed: of dropout; the key of a step is fold_in(key(seed), step).
     num_microbatches: parts in which a batch is computed, one after the other;
       sums are added up, so the update is the same.
+    kind_names: of the kinds 1, 2, … in a batch's `kinds`.
   """
 
   def loss_fn(params, batch, key):
@@ -55,12 +58,18 @@ def make_train_step(
       rngs={"dropout": key},
     )
     targets, mask = batch["targets"], batch["loss_mask"]
-    loss, count = losses.cross_entropy(logits, targets, mask)
+    of_tokens = losses.token_losses(logits, targets)
+    loss, count = losses.masked_sum(of_tokens, mask)
     correct, _ = losses.accuracy(logits, targets, mask)
-    return loss, (loss, correct, count)
+    of_kinds = tuple(
+      losses.masked_sum(of_tokens, mask & (batch["kinds"] == number))
+      for number in range(1, len(kind_names) + 1)
+    )
+    examples = jnp.sum(jnp.max(batch["segment_ids"], axis=1))
+    return loss, (loss, correct, count, examples, of_kinds)
 
   def sums(params, batch, key):
-    """Gradient of the summed loss, and (loss, correct, count), of a part."""
+    """Gradient of the summed loss of a part, and what `loss_fn` counts."""
     grads, aux = jax.grad(loss_fn, has_aux=True)(params, batch, key)
     return grads, aux
 
@@ -83,7 +92,8 @@ def make_train_step(
 
   def train_step(state, batch):
     key = jax.random.fold_in(jax.random.key(seed), state.step)
-    grads, (loss, correct, count) = accumulate(state.params, batch, key)
+    grads, counted = accumulate(state.params, batch, key)
+    loss, correct, count, examples, of_kinds = counted
     divisor = jnp.maximum(count, 1.0)
     grads = jax.tree.map(lambda g: g / divisor, grads)
     updates, opt_state = optimizer.tx.update(
@@ -95,7 +105,11 @@ def make_train_step(
       "grad_norm": optax.tree.norm(grads),
       "learning_rate": optimizer.schedule(state.step),
       "num_tokens": count,
+      "num_examples": examples.astype(jnp.float32),
     }
+    for name, (total, tokens) in zip(kind_names, of_kinds, strict=True):
+      metrics[f"loss/{name}"] = total / jnp.maximum(tokens, 1.0)
+      metrics[f"tokens/{name}"] = tokens
     params = optax.apply_updates(state.params, updates)
     return TrainState(state.step + 1, params, opt_state), metrics
 

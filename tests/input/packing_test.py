@@ -1,6 +1,9 @@
 """Rows: shifting, padding, cutting."""
 
+import hypothesis.strategies as st
 import numpy as np
+import pytest
+from hypothesis import given
 
 from kosmos2_jax.input import documents, packing
 from kosmos2_jax.text.vocab import Vocab
@@ -19,7 +22,7 @@ def test_row_as_drawn_in_its_docstring():
   writer = documents.Writer(VOCAB, 2)
   writer.picture(b"picture")
   writer.text([10, 11, VOCAB.eos_id])
-  row = packing.make_row(writer.document())
+  row = packing.make_row(writer.document(), kind=3)
   expected = {
     "tokens": [VOCAB.bos_id, image, image, image, end, 10, 11],
     "targets": [image, image, image, end, 10, 11, VOCAB.eos_id],
@@ -27,6 +30,7 @@ def test_row_as_drawn_in_its_docstring():
     "image_mask": [0, 0, 1, 1, 0, 0, 0],
     "segment_ids": [1] * 7,
     "positions": range(7),
+    "kinds": [3] * 7,
   }
   assert list(row) == list(expected)
   for key, values in expected.items():
@@ -91,3 +95,95 @@ def test_cuts_never_open_a_phrase():
 def test_plain_text_is_cut_anywhere():
   ids = list(range(10, 30))
   assert packing.fit(ids, 7, VOCAB) == (ids[:7], True)
+
+
+def test_documents_in_a_row_are_segments():
+  first, second = document([10, 11, 2]), document([12, 2])
+  row = packing.join_rows(
+    [packing.make_row(first, kind=2), packing.make_row(second)]
+  )
+  expected = {
+    "tokens": [VOCAB.bos_id, 10, 11, VOCAB.bos_id, 12],
+    "targets": [10, 11, 2, 12, 2],
+    "loss_mask": [1] * 5,
+    "image_mask": [0] * 5,
+    "segment_ids": [1, 1, 1, 2, 2],
+    "positions": [0, 1, 2, 0, 1],
+    "kinds": [2, 2, 2, 1, 1],
+  }
+  assert list(row) == list(expected)
+  for key, values in expected.items():
+    np.testing.assert_array_equal(row[key], values, err_msg=key)
+    assert row[key].dtype == packing.ROW_DTYPES[key]
+
+
+def test_a_row_without_documents_is_padding():
+  rows = [packing.join_rows([]), packing.make_row(document([10, 2]))]
+  padded = packing.pad_rows(rows, 3, VOCAB.pad_id)
+  np.testing.assert_array_equal(padded["tokens"][0], [VOCAB.pad_id] * 3)
+  for key in ("loss_mask", "image_mask", "segment_ids", "positions", "kinds"):
+    assert not padded[key][0].any()
+    assert padded[key].dtype == packing.ROW_DTYPES[key]
+
+
+SIZES = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 4)), max_size=60)
+
+
+@given(SIZES, st.integers(1, 8), st.integers(50, 120), st.integers(4, 9))
+def test_packed_rows_hold_what_they_can(sizes, num_rows, capacity, pictures):
+  lengths = [length for length, _ in sizes]
+  counts = [count for _, count in sizes]
+  rows = packing.pack(lengths, counts, num_rows, capacity, pictures)
+  assert len(rows) == num_rows
+  placed = sorted(i for row in rows for i in row)
+  # Each once at most, and those without a place are the last.
+  assert placed == list(range(len(placed)))
+  for row in rows:
+    assert row == sorted(row)
+    assert sum(lengths[i] for i in row) <= capacity
+    assert sum(counts[i] for i in row) <= pictures
+  assert rows == packing.pack(lengths, counts, num_rows, capacity, pictures)
+  if len(placed) < len(sizes):
+    # Nobody is sent away while a row is empty.
+    assert all(rows)
+
+
+def test_who_is_left_out_does_not_depend_on_length():
+  rows = packing.pack([5, 9, 1, 10, 1], [0] * 5, 1, 16, 1)
+  # 10 would fit beside 5 and 1, and so would the last 1: but they are later.
+  assert rows == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize(
+  ("lengths", "counts"), [([11], [0]), ([10], [3]), ([3, 12], [0, 0])]
+)
+def test_documents_larger_than_a_row_are_refused(lengths, counts):
+  with pytest.raises(ValueError, match="room for 10 tokens and 2 pictures; fo"):
+    packing.pack(lengths, counts, 4, 10, 2)
+
+
+def caption_lengths(count, seed):
+  """Tokens of grounded captions with 64 latents, as those of GrIT spread."""
+  rng = np.random.default_rng(seed)
+  words = np.clip(np.round(rng.lognormal(np.log(20), 0.6, count)), 5, 60)
+  return (67 + words.astype(int)).tolist()
+
+
+@pytest.mark.parametrize(("num_rows", "pictures"), [(8, 24), (8, 30), (48, 23)])
+def test_captions_fill_their_rows(num_rows, pictures):
+  for seed in range(5):
+    lengths = caption_lengths(25 * num_rows, seed)
+    rows = packing.pack(lengths, [1] * len(lengths), num_rows, 2048, pictures)
+    filled = sum(lengths[i] for row in rows for i in row)
+    assert filled >= 0.97 * num_rows * 2048
+
+
+def test_texts_and_captions_share_rows():
+  """Long texts without pictures leave no row of captions half empty."""
+  lengths, pictures = [], []
+  for i, length in enumerate(caption_lengths(300, 0)):
+    lengths.append(length if i % 10 else 2048 - length)
+    pictures.append(int(i % 10 > 0))
+  num_rows = -(-sum(lengths) * 100 // (2048 * 97))
+  rows = packing.pack(lengths, pictures, num_rows, 2048, 24)
+  assert sorted(i for row in rows for i in row) == list(range(300))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import data
@@ -104,11 +105,62 @@ def test_default_folder(monkeypatch):
   assert data.default_data_dir() == "~/tensorflow_datasets"
 
 
+def _read_back(features, example):
+  features = tfds.features.FeaturesDict(features)
+  record = features.serialize_example(features.encode_example(example))
+  return sources._make_parser(features)(record)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_sequences_are_lists(count):
+  """Of values, or of dicts where they have several features."""
+  one = tfds.features
+  example = {
+    "id": "a page",
+    "images": [make_example(n)["image"] for n in range(count)],
+    "answers": ["two", "zwei", "δύο"][:count],
+    "scores": [0.5, 0.25, 0.0][:count],
+    "parts": [{"text": f"part {n}", "image": n - 1} for n in range(count)],
+    "boxes": [(0.0, 0.25, 0.5, 1.0)] * count,
+  }
+  found = _read_back(
+    {
+      "id": one.Text(),
+      "images": one.Sequence(one.Image(shape=(None, None, 3))),
+      "answers": one.Sequence(one.Text()),
+      "scores": one.Sequence(np.float32),
+      "parts": one.Sequence({"text": one.Text(), "image": np.int32}),
+      "boxes": one.Sequence(one.Tensor(shape=(4,), dtype=np.float32)),
+    },
+    example,
+  )
+  # TFDS encodes pictures given as bytes as they are.
+  assert found == example
+  assert all(type(found[key]) is list for key in found if key != "id")
+
+
+def test_what_a_record_has_no_value_for():
+  features = tfds.features.FeaturesDict(
+    {"image": tfds.features.Image(), "caption": tfds.features.Text()}
+  )
+  record = tf.train.Example()
+  record.features.feature["caption"].bytes_list.value.append(b"a dog")
+  parse = sources._make_parser(features)
+  assert parse(record.SerializeToString()) == {
+    "image": None,
+    "caption": "a dog",
+  }
+
+
 def test_features_that_are_not_understood():
   features = tfds.features.FeaturesDict(
     {"volume": tfds.features.Tensor(shape=(2, 2), dtype=np.float32)}
   )
   with pytest.raises(TypeError, match="feature 'volume' is text, an image"):
+    sources._make_parser(features)
+  nested = tfds.features.Sequence(tfds.features.Sequence(np.int32))
+  features = tfds.features.FeaturesDict({"lists": nested})
+  with pytest.raises(TypeError, match="feature 'lists' is text, an image"):
     sources._make_parser(features)
 
 

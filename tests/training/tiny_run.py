@@ -47,6 +47,7 @@ def build(
   num_microbatches=1,
   initial=None,
   algorithm="adamw",
+  kind_names=("first", "second"),
 ):
   """A run on the first devices there are; `initial` saves its compilation."""
   model = presets.build(sizes or presets.preset("tiny"))
@@ -67,6 +68,7 @@ def build(
     abstract=abstract,
     seed=0,
     num_microbatches=num_microbatches,
+    kind_names=kind_names,
   )
   if initial is None:
     initial = state_lib.init_state(model, optimizer.tx, abstract, seed=0)
@@ -74,7 +76,10 @@ def build(
 
 
 def make_batch(step, batch_size=16, seq_len=20):
-  """A Batch of random text after one picture; rows differ in length."""
+  """A Batch of random text after one picture; rows differ in length.
+
+  Every third row is of the second kind.
+  """
   rng = np.random.default_rng(step)
   shape = (batch_size, seq_len)
   column = np.arange(seq_len)
@@ -88,6 +93,8 @@ def make_batch(step, batch_size=16, seq_len=20):
     "image_mask": np.broadcast_to((column >= 2) & (column < 6), shape).copy(),
     "segment_ids": real.astype(np.int32),
     "positions": np.where(real, column, 0).astype(np.int32),
+    "kinds": real.astype(np.int32)
+    * (1 + np.arange(batch_size) % 3 // 2)[:, None],
     "images": rng.normal(size=(batch_size, 1, 16, 16, 3)).astype(np.float32),
     "example_index": step * batch_size + np.arange(batch_size),
   }
