@@ -185,7 +185,7 @@ def move(
     draw = draw._replace(flip=False)
   result = {**(mirrored or example), "image_shape": (size, size)}
   for key, value in result.items():
-    if _are_items(value):
+    if has_boxes(value):
       result[key] = [
         {
           **item,
@@ -198,7 +198,8 @@ def move(
   return result, draw
 
 
-def _are_items(value: Any) -> bool:
+def has_boxes(value: Any) -> bool:
+  """Whether a value of an example is a list of items with boxes."""
   return (
     isinstance(value, list)
     and bool(value)
@@ -224,7 +225,7 @@ def _mirror_words(example: dict[str, Any]) -> dict[str, Any] | None:
       words = [text for text, _ in found]
       result[key] = words[0] if isinstance(texts, str) else words
   for key, value in result.items():
-    if _are_items(value) and _ITEM_TEXT in value[0]:
+    if has_boxes(value) and _ITEM_TEXT in value[0]:
       found = [mirror.mirror(item[_ITEM_TEXT]) for item in value]
       if None in found:
         return None
@@ -242,7 +243,7 @@ def _mirror_caption(example: dict[str, Any]) -> bool:
   lists = {
     key: value
     for key, value in example.items()
-    if _are_items(value) and "start" in value[0]
+    if has_boxes(value) and "start" in value[0]
   }
   spans = [(i["start"], i["end"]) for items in lists.values() for i in items]
   found = mirror.mirror(example["caption"], spans)

@@ -13,6 +13,9 @@ BoxXyxy = tuple[float, float, float, float]
 # A box of which the crop keeps less than this part of its area is dropped.
 MIN_AREA_KEPT = 0.2
 
+# What a JPEG decoder can divide the sides by while it decodes.
+DECODE_RATIOS = (1, 2, 4, 8)
+
 VIEWS = ("crop", "squash")
 
 # JPEG markers that start a frame and so carry height and width: all of SOF0
@@ -103,6 +106,24 @@ def crop_box(
   if (x2 - x1) * (y2 - y1) / area < MIN_AREA_KEPT:
     return None
   return x1 / size, y1 / size, x2 / size, y2 / size
+
+
+def decode_ratio(
+  encoded: bytes, shape: tuple[int, int], part_xyxy: BoxXyxy, size: int
+) -> int:
+  """How many times smaller a picture may be decoded: 1, 2, 4 or 8.
+
+  The largest at which a part of it still has `size` pixels a side; a PNG is
+  always decoded whole.
+  """
+  if encoded[:2] != b"\xff\xd8":
+    return 1
+  height, width = shape
+  x1, y1, x2, y2 = part_xyxy
+  # A millionth of a pixel, because a part may be a quotient rounded down.
+  pixels = min((x2 - x1) * width, (y2 - y1) * height) + 1e-6
+  fitting = [ratio for ratio in DECODE_RATIOS if pixels >= ratio * size]
+  return max(fitting, default=1)
 
 
 def view_xyxy(height: int, width: int, size: int, how: str) -> BoxXyxy:

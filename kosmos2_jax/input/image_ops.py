@@ -5,6 +5,8 @@ Pure TensorFlow functions. Decoding gives Pillow's pixels exactly; resampling
 255, rarely more.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 from jaxtyping import Float32, UInt8
@@ -25,6 +27,24 @@ def decode(
   and less accurate.
   """
   return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def decode_scaled(
+  encoded: tf.Tensor, ratio: tf.Tensor
+) -> UInt8[tf.Tensor, "height width 3"]:
+  """Decodes a JPEG to 1/ratio of its sides; 1, 2, 4 or 8.
+
+  The inverse transform leaves out the finest waves of each block of 8 x 8
+  pixels: about the mean of ratio x ratio pixels, for less work.
+  """
+
+  def branch(fixed: int) -> Callable[[], tf.Tensor]:
+    return lambda: tf.io.decode_jpeg(
+      encoded, channels=3, ratio=fixed, dct_method="INTEGER_ACCURATE"
+    )
+
+  index = tf.reduce_sum(tf.cast(ratio >= geometry.DECODE_RATIOS, tf.int32)) - 1
+  return tf.switch_case(index, [branch(r) for r in geometry.DECODE_RATIOS])
 
 
 def decode_or_raise(
