@@ -167,7 +167,7 @@ class RowMaker:
     """The encoded pictures of a step, each with how errors call it."""
     slots = self.schedule.slots(step, self.layout.examples(self._groups))
     for slot, example in zip(slots, read_examples(slots), strict=True):
-      document, _, _ = self._write(slot, example)
+      document, _, _ = self.write(slot, example)
       yield from name_pictures(slot.name(example), document)
 
   def _make(self, step: int, groups: range) -> Group:
@@ -176,7 +176,7 @@ class RowMaker:
     examples = read_examples(slots)
     result = Group(slots, [], [], [], [])
     for slot, example in zip(slots, examples, strict=True):
-      document, looks, reasons = self._write(slot, example)
+      document, looks, reasons = self.write(slot, example)
       result.documents.append(document)
       result.looks.append(looks)
       result.reasons.append(reasons)
@@ -213,7 +213,7 @@ class RowMaker:
       group.reasons[k].append("no_room")
     return placed
 
-  def _write(
+  def write(
     self, slot: Slot, example: text_ops.Example
   ) -> tuple[Document, list[Look], list[str]]:
     """The document of an example, its looks, and what is left out of it."""
