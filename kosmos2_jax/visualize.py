@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from kosmos2_jax.text.markup import GroundedText, Phrase
 
@@ -101,6 +101,26 @@ def draw_grounding(
   _draw_labels(draw, labels, picture.size, scale)
   runs = [_colored(line, colors, spans) for line in lines]
   return _with_lines(picture, runs, scale)
+
+
+def add_lines(
+  image: Image.Image | None, lines: Sequence[Line], *, min_width: int = 256
+) -> Image.Image:
+  """A picture, or white paper, with text beneath as `draw_grounding` writes.
+
+  The text is wrapped at the picture's width, which is `min_width` at least.
+  """
+  width = max(min_width, 0 if image is None else image.width)
+  top = Image.new("RGB", (width, 0 if image is None else image.height), WHITE)
+  if image is not None:
+    top.paste(image, (0, 0))
+  return _with_lines(top, [_colored(line, {}, {}) for line in lines], 1.0)
+
+
+def framed(image: Image.Image, color: Color) -> Image.Image:
+  """The picture on white paper with a frame of the colour."""
+  paper = ImageOps.expand(image, _MARGIN, WHITE)
+  return ImageOps.expand(paper, 2, color)
 
 
 def grid(images: Sequence[Image.Image], columns: int) -> Image.Image:

@@ -3,12 +3,14 @@
   python -m kosmos2_jax.tools.show_data --config=configs/shapes.py \
     --output=data.png [--num_rows=8] [--step=0]
 
-Pictures are as the model sees them, boxes are read back from the tokens.
+Pictures are as the model sees them, boxes are read back from the tokens. The
+examples of a packed row are framed, each in a colour of its own.
 Tokens that are predicted are dark, the others grey; slots are summed up and
 padding is left out. A mistake ends with one sentence and status 2.
 """
 
 import functools
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -30,41 +32,98 @@ from kosmos2_jax.input import image_ops, pipeline
 from kosmos2_jax.text import markup
 from kosmos2_jax.text.tokenizer import Tokenizer
 
+# Rows side by side; of a packed row, its segments.
 COLUMNS = 4
+PACKED_COLUMNS = 4
 
 
 def draw_row(
-  batch: Batch, row: int, tokenizer: Tokenizer, title: str
+  batch: Batch, row: int, tokenizer: Tokenizer, titles: Sequence[str]
 ) -> Image.Image:
-  """Draws one row of a batch.
+  """Draws one row of a batch, every segment with its own pictures.
 
   Args:
     batch: see `kosmos2_jax.batch`.
     row: which row of it.
     tokenizer: whose ids the tokens are.
-    title: a line above the tokens.
+    titles: a line for each segment, above its tokens.
 
   Returns:
-    The picture with its boxes, and beneath it the title and the tokens, each
-    in the colour of whether the loss counts it.
+    A segment is its pictures with the boxes that follow them, and beneath
+    them its title and its tokens, each in the colour of whether the loss
+    counts it. Several are framed, each in another colour, below a line that
+    says how full the row is.
   """
-  length = int(np.count_nonzero(batch["segment_ids"][row]))
+  num_segments = int(batch["segment_ids"][row].max())
+  panels = [
+    _draw_segment(batch, row, number, tokenizer, titles[number - 1])
+    for number in range(1, num_segments + 1)
+  ]
+  if len(panels) == 1:
+    return panels[0]
+  used = int(np.count_nonzero(batch["segment_ids"][row]))
+  room, places = batch["tokens"].shape[1], batch["images"].shape[1]
+  line = (
+    f"{len(panels)} examples, {used:,} of {room:,} tokens, "
+    f"{int(_picture_starts(batch, row).sum())} of {places} pictures"
+  )
+  heading = visualize.add_lines(None, [line], min_width=512)
+  if not panels:
+    return heading
+  frames = [
+    visualize.framed(panel, visualize.COLORS[i % len(visualize.COLORS)])
+    for i, panel in enumerate(panels)
+  ]
+  return visualize.grid([heading, visualize.grid(frames, PACKED_COLUMNS)], 1)
+
+
+def _draw_segment(
+  batch: Batch, row: int, number: int, tokenizer: Tokenizer, title: str
+) -> Image.Image:
+  places = np.flatnonzero(batch["segment_ids"][row] == number)
   # Tokens and targets are one row, shifted; show it whole, with its end.
-  ids = [*batch["tokens"][row, :length], batch["targets"][row, length - 1]]
-  counted = [False, *batch["loss_mask"][row, :length]]
-  slots = [*batch["image_mask"][row, :length], False]
-  runs = []
+  ids = [*batch["tokens"][row, places], batch["targets"][row, places[-1]]]
+  counted = [False, *batch["loss_mask"][row, places]]
+  slots = [*batch["image_mask"][row, places], False]
+  runs, starts = [], []
   for index, (token, counts, slot) in enumerate(
     zip(ids, counted, slots, strict=True)
   ):
     if slot and slots[index - 1]:
       continue
     color = visualize.BLACK if counts else visualize.GRAY
-    text = f"{sum(slots)} slots" if slot else _text(int(token), tokenizer)
+    text = _text(int(token), tokenizer)
+    if slot:
+      starts.append(index)
+      text = f"{slots.index(False, index) - index} slots"
     runs += [(text, color), (" ", color)]
-  image = np.asarray(image_ops.denormalize(batch["images"][row, 0]))
-  grounded = markup.parse([int(i) for i in ids], tokenizer)
-  return visualize.draw_grounding(image, grounded, lines=[title, runs])
+  first = int(_picture_starts(batch, row)[: places[0]].sum())
+  images = [
+    np.asarray(image_ops.denormalize(image))
+    for image in batch["images"][row, first : first + len(starts)]
+  ]
+  lines = [title, runs]
+  if not images:
+    return visualize.add_lines(None, lines)
+  # What stands before the first picture is about it, too.
+  borders = [0, *starts[1:], len(ids)]
+  grounded = [
+    markup.parse([int(i) for i in ids[begin:end]], tokenizer)
+    for begin, end in itertools.pairwise(borders)
+  ]
+  if len(images) == 1:
+    return visualize.draw_grounding(images[0], grounded[0], lines=lines)
+  drawn = [
+    visualize.draw_grounding(image, text, min_side=160)
+    for image, text in zip(images, grounded, strict=True)
+  ]
+  return visualize.add_lines(visualize.grid(drawn, 2), lines)
+
+
+def _picture_starts(batch: Batch, row: int) -> np.ndarray:
+  """True at the first slot of every picture."""
+  mask = batch["image_mask"][row]
+  return mask & ~np.concatenate([[False], mask[:-1]])
 
 
 def _text(token: int, tokenizer: Tokenizer) -> str:
@@ -88,19 +147,18 @@ def draw(config: ConfigDict, step: int, num_rows: int) -> Image.Image:
   )
   stream = plan.open(step)
   batch = next(stream)
-  rows = min(num_rows, len(batch["tokens"]))
-  return visualize.grid(
-    [
-      draw_row(
-        batch,
-        row,
-        tokenizer,
-        stream.describe(int(batch["example_index"][row])),
-      )
-      for row in range(rows)
-    ],
-    min(COLUMNS, rows),
-  )
+  rows = range(min(num_rows, len(batch["tokens"])))
+  drawn = [
+    draw_row(
+      batch,
+      row,
+      tokenizer,
+      stream.segments(int(batch["example_index"][row])),
+    )
+    for row in rows
+  ]
+  packed = batch["segment_ids"].max() > 1
+  return visualize.grid(drawn, 1 if packed else min(COLUMNS, len(rows)))
 
 
 def main(argv: Sequence[str]) -> int:

@@ -252,3 +252,29 @@ def test_logged_means_weigh_targets(single, tmp_path, monkeypatch):
   assert written["train/examples_per_sec"] == pytest.approx(
     16 * written["train/steps_per_sec"]
   )
+  for name in ("first", "second"):
+    loss, count = (
+      np.array([float(r[f"{k}/{name}"]) for r in rows])
+      for k in ("loss", "tokens")
+    )
+    expected = (loss * count).sum() / count.sum()
+    np.testing.assert_allclose(
+      written[f"train/loss/{name}"], expected, rtol=1e-6
+    )
+    assert written[f"train/tokens/{name}"] == count.mean()
+
+
+def test_a_kind_without_targets_has_no_loss(single, tmp_path, monkeypatch):
+  written = {}
+  monkeypatch.setattr(
+    metrics.Reporter, "write_scalars", lambda _, step, s: written.update(s)
+  )
+
+  def stream():
+    for batch in tiny_run.stream():
+      yield {**batch, "kinds": np.minimum(batch["kinds"], 1)}
+
+  _run(single, tmp_path, num_steps=2, stream=stream())
+  assert written["train/loss/first"] == pytest.approx(written["train/loss"])
+  assert written["train/tokens/second"] == 0
+  assert "train/loss/second" not in written

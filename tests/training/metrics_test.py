@@ -25,7 +25,7 @@ def test_one_line_with_eta_where_there_is_no_terminal():
   with metrics.Reporter(None, 100, out) as reporter:
     reporter.say("hello [bold]")
     reporter.advance(3)
-    reporter.write_scalars(20, ROW)
+    reporter.write_scalars(20, ROW | {"train/tokens/caption": 7.0})
     reporter.write_scalars(20, {"rec/accuracy": 0.5})
   assert out.getvalue().splitlines() == [
     "hello [bold]",

@@ -112,6 +112,30 @@ def test_metrics(single, reference):
   )
 
 
+def test_loss_of_each_kind(single, reference):
+  _, metrics = reference
+  batch = tiny_run.make_batch(0)
+  inputs = {key: jnp.asarray(batch[key]) for key in step.MODEL_INPUTS}
+  logits = single.model.apply({"params": single.fresh().params}, **inputs)
+  log_probs = jax.nn.log_softmax(np.asarray(logits, np.float64))
+  picked = np.take_along_axis(
+    np.asarray(log_probs), batch["targets"][..., None], -1
+  )
+  total = 0.0
+  for number, name in enumerate(("first", "second"), 1):
+    chosen = batch["loss_mask"] & (batch["kinds"] == number)
+    assert metrics[f"tokens/{name}"] == chosen.sum() > 0
+    np.testing.assert_allclose(
+      metrics[f"loss/{name}"], -picked[..., 0][chosen].mean(), rtol=1e-5
+    )
+    total += metrics[f"loss/{name}"] * metrics[f"tokens/{name}"]
+  # A token weighs the same whatever its kind.
+  np.testing.assert_allclose(
+    metrics["loss"], total / metrics["num_tokens"], rtol=1e-6
+  )
+  assert metrics["num_examples"] == 16
+
+
 def test_the_first_update_moves_nothing(single):
   before = jax.device_get(single.fresh().params)
   state, _ = _train(single, [tiny_run.make_batch(0)])
