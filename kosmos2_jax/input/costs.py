@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-# Idle for this long means that nothing works any more.
-IDLE_SECONDS = 0.05
+# Idle for this long means that nothing works any more: long enough for a busy
+# machine to give every thread its turn.
+IDLE_SECONDS = 0.2
 
 
 class Cost(NamedTuple):
@@ -40,7 +41,7 @@ def settle() -> None:
   while True:
     before = time.process_time()
     time.sleep(IDLE_SECONDS)
-    if time.process_time() - before < IDLE_SECONDS / 20:
+    if time.process_time() - before < IDLE_SECONDS / 50:
       return
 
 

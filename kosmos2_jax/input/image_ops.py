@@ -86,12 +86,25 @@ def view(
   if how not in geometry.VIEWS:
     raise ValueError(f"a view is one of {geometry.VIEWS}, found {how!r}")
   shape = tf.shape(image)[:2]
+  # A picture that needs no scaling is cut only, and the same to the last bit.
+  longer = tf.reduce_max(shape) if how == "squash" else size
   square = tf.cond(
-    tf.reduce_all(shape == size),
-    lambda: image,
+    tf.logical_and(tf.reduce_min(shape) == size, longer == size),
+    lambda: _cut_middle(image, shape, size),
     lambda: _resample(image, shape, size, how),
   )
   return tf.ensure_shape(square, [size, size, 3])
+
+
+def _cut_middle(image: tf.Tensor, shape: tf.Tensor, size: int) -> tf.Tensor:
+  top, left = tf.unstack(_offset(shape, size))
+  return image[top : top + size, left : left + size]
+
+
+def _offset(shape: tf.Tensor, size: int) -> tf.Tensor:
+  # tf.round rounds halves to even, as Python's round.
+  offset = tf.round(tf.cast(shape - size, tf.float32) / 2.0)
+  return tf.cast(offset, tf.int32)
 
 
 def _resample(
@@ -101,8 +114,7 @@ def _resample(
     # Whole-number division equals int(size * longer / shorter), also where
     # the floating-point quotient is rounded.
     target = size * shape // tf.reduce_min(shape)
-    # tf.round rounds halves to even, as Python's round.
-    offset = tf.round(tf.cast(target - size, tf.float32) / 2.0)
+    offset = tf.cast(_offset(target, size), tf.float32)
   else:
     target = tf.constant([size, size])
     offset = tf.zeros([2])

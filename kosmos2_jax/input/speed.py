@@ -4,8 +4,9 @@ Time is that of the processor, summed over all threads: what a batch costs,
 not how long it is waited for.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+import collections
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -25,7 +26,8 @@ from kosmos2_jax.input.sources import Source
 from kosmos2_jax.text.tokenizer import Tokenizer
 
 STAGES = ("read", "text", "pack", "decode", "resize", "normalise")
-KINDS = ("plain_caption", "grounded_caption", "referring")
+KINDS = ("grounded_caption", "plain_caption", "referring")
+FAST = "grounded_caption, fast_decode"
 
 
 class Options(NamedTuple):
@@ -126,7 +128,8 @@ class Stages:
       image_ops.normalize,
     ]
     self._chains = [_chain(pictures, look[:count]) for count in (1, 2, 3)]
-    self.run()
+    for chain in self._chains:
+      next(chain)
 
   def run(self) -> dict[str, Cost]:
     """A batch, by stage."""
@@ -139,7 +142,8 @@ class Stages:
     text = measure(lambda: list(map(maker.write, slots, examples)), count)
     rows = measure(lambda: maker.rows(self._step), count)
     decode, view, everything = (
-      measure(lambda chain=chain: list(chain), count) for chain in self._chains
+      measure(lambda chain=chain: [next(chain) for _ in range(count)], count)
+      for chain in self._chains
     )
     costs = (
       read,
@@ -155,8 +159,8 @@ class Stages:
 
 def _chain(
   pictures: Sequence[bytes], functions: Sequence[Callable]
-) -> tf.data.Dataset:
-  """Runs functions after each other, one picture at a time."""
+) -> Iterator[Any]:
+  """Runs functions after each other, for a picture at every `next`."""
   options = tf.data.Options()
   options.autotune.enabled = False
   options.threading.private_threadpool_size = 1
@@ -169,7 +173,8 @@ def _chain(
       value = function(value)
     return value[0, 0, 0]
 
-  return dataset.map(run).with_options(options)
+  dataset = dataset.repeat().map(run).with_options(options)
+  return dataset.as_numpy_iterator()
 
 
 def measure_memory(
@@ -195,8 +200,7 @@ def measure_memory(
 
 
 def measure_all(
-  originals: Source,
-  resized: Source,
+  sources: Mapping[str, Source],
   options: Options,
   *,
   repeats: int,
@@ -205,49 +209,46 @@ def measure_all(
   """Measures everything, in turns.
 
   Args:
-    originals: large pictures.
-    resized: the same examples, stored small.
+    sources: the same examples with pictures of several sizes, by the name of
+      the size; the first are the originals.
     options: of the stream.
     repeats: measurements of each case; medians are given.
     folder: processor of `transformers`; None leaves it out.
 
   Returns:
-    "cases": ours and theirs by case, "stages": of the originals, "stages,
-    resized": of the others.
+    "ours" and "theirs" by case, and the stages by size.
   """
-  cases: dict[str, Ours | Theirs] = {
-    f"ours: {kind}": Ours(originals, options, kind=kind) for kind in KINDS
+  original, *smaller = sources
+  ours = {
+    f"{original}, {kind}": Ours(sources[original], options, kind=kind)
+    for kind in KINDS
   }
-  cases["ours: fast_decode"] = Ours(originals, options, fast_decode=True)
-  cases["ours: resized"] = Ours(resized, options)
+  ours[f"{original}, {FAST}"] = Ours(
+    sources[original], options, fast_decode=True
+  )
+  ours |= {size: Ours(sources[size], options) for size in smaller}
+  theirs = {}
   if folder:
-    for name, source in (("theirs", originals), ("theirs: resized", resized)):
-      cases[name] = Theirs(
+    for size, source in sources.items():
+      theirs[size] = Theirs(
         folder,
         source.__getitems__(range(len(source))),
         per_step=options.per_step,
         num_steps=options.num_steps,
         seq_len=options.seq_len,
       )
-  stages = {
-    "stages": Stages(originals, options),
-    "stages, resized": Stages(resized, options),
-  }
-  costs = {name: [] for name in cases}
-  parts = {where: {name: [] for name in STAGES} for where in stages}
+  stages = {size: Stages(source, options) for size, source in sources.items()}
+  found = collections.defaultdict(lambda: collections.defaultdict(list))
   for _ in range(repeats):
-    for name, case in cases.items():
-      costs[name].append(case.run())
-    for where, stage in stages.items():
+    for side, cases in (("ours", ours), ("theirs", theirs)):
+      for name, case in cases.items():
+        found[side][name].append(case.run())
+    for size, stage in stages.items():
       for name, cost in stage.run().items():
-        parts[where][name].append(cost)
-  for case in cases.values():
-    if isinstance(case, Ours):
-      case.close()
+        found[size][name].append(cost)
+  for case in ours.values():
+    case.close()
   return {
-    "cases": {name: medians(found) for name, found in costs.items()},
-    **{
-      where: {name: medians(found) for name, found in of_stage.items()}
-      for where, of_stage in parts.items()
-    },
+    where: {name: medians(costs) for name, costs in of_case.items()}
+    for where, of_case in found.items()
   }
