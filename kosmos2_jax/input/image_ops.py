@@ -1,7 +1,7 @@
 """Pictures: decode, crop or squash to a square, augment, normalise.
 
 Pure TensorFlow functions. Decoding gives Pillow's pixels exactly; resampling
-(see `resampling`) differs from Pillow's in one pixel of seven, by one level of
+(see `resampling`) differs from Pillow's in one value of six, by one level of
 255, rarely more.
 """
 

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from configs import common
 from kosmos2_jax import batch as batch_lib
 from kosmos2_jax.input import geometry, image_ops, pipeline, recipes, text_ops
 from kosmos2_jax.input.augmentation import Augmentation
@@ -217,3 +218,12 @@ def test_a_small_part_is_decoded_finer():
   encoded = encode(photograph(400, 400), "JPEG")
   part = (0.0, 0.0, 0.5, 1.0)
   assert geometry.decode_ratio(encoded, (400, 400), part, SIZE) == 4
+
+
+@pytest.mark.filterwarnings(
+  r"ignore:the load_module\(\) method:DeprecationWarning"  # ml_collections
+)
+def test_the_defaults_of_configs_are_off():
+  data = common.base("tiny").data
+  assert Augmentation(**data.augmentation.to_dict()) == Augmentation()
+  assert not data.fast_decode
