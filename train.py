@@ -22,11 +22,10 @@ from ml_collections import ConfigDict, config_flags
 
 from data import loader
 from kosmos2_jax import evals, optim, sharding
-from kosmos2_jax.convert import clip
+from kosmos2_jax.convert.starting import Start
 from kosmos2_jax.input import pipeline
 from kosmos2_jax.input.sources import eval_examples
 from kosmos2_jax.models import presets
-from kosmos2_jax.text.tokenizer import Tokenizer
 from kosmos2_jax.training import loop, metrics, state, step, workdir
 from kosmos2_jax.training.checkpoint import Checkpointer
 from kosmos2_jax.training.evaluation import Evaluation
@@ -64,14 +63,16 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
   data, num_steps = config.data, config.num_steps
   sizes = config.model.to_dict()
   dtype, remat, unroll = (sizes.pop(k) for k in ("dtype", "remat", "unroll"))
-  tokenizer = Tokenizer.load(data.tokenizer, sizes["num_bins"])
-  sizes["vocab_size"] = sizes["vocab_size"] or tokenizer.vocab.size
+  names = {name: config[name] for name in ("init_from", "vision_from")}
+  start = Start(sizes, data.tokenizer, folder=folder, **names)
+  sizes, tokenizer = start.sizes, start.tokenizer
   model = presets.build(sizes, dtype=dtype, remat=remat, unroll=unroll)
   mesh = sharding.make_mesh(config.mesh.to_dict())
   optimizer = optim.make_optimizer(num_steps=num_steps, **config.optimizer)
   abstract = state.abstract_state(model, optimizer.tx, mesh)
   load = loader(data.data_dir, data.builders)
   plan = pipeline.plan_stream(
+    [kind.to_dict() for kind in data.kinds],
     data.to_dict(),
     load,
     tokenizer,
@@ -97,7 +98,7 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
     for change in changes:
       reporter.say(f"changed since the last start: config.{change}")
     if checkpointer.latest_step() is None:
-      known = clip.start_from(config.vision_from, sizes, reporter.say)
+      known = start.parameters(reporter.say)
       now = state.init_state(model, optimizer.tx, abstract, config.seed, known)
     else:
       now = checkpointer.restore(abstract)

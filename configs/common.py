@@ -123,6 +123,10 @@ def base(preset: str) -> ConfigDict:
   # Parts a global batch is computed in, one after the other: the same update
   # in less memory.
   config.num_microbatches = 1
+  # A checkpoint whose weights, sizes and tokenizer a fresh run starts with: a
+  # Hugging Face folder of Kosmos-2, the original's kosmos-2.pt or a workdir;
+  # "" for random numbers (see docs/training.md).
+  config.init_from = ""
   # A CLIP file or folder whose vision encoder a fresh run starts with; "" for
   # random numbers (see docs/training.md).
   config.vision_from = ""

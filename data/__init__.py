@@ -3,8 +3,10 @@
 `load_source` opens any of them for the input pipeline and the evaluators.
 """
 
+import importlib
 import os
 import pathlib
+import shlex
 from typing import TYPE_CHECKING, Any
 
 # TensorFlow is loaded by the functions that need it: the scenes of `shapes`
@@ -14,9 +16,24 @@ if TYPE_CHECKING:
 
   import tensorflow_datasets as tfds
 
+  from data.building.builder import FilesBuilder
   from kosmos2_jax.input.sources import TfdsSource
 
-NAMES = ("grit", "shapes")
+# Builders of files, all opened in the same way: module and class.
+BUILDERS = {
+  "coco_captions": "data.coco_captions.coco_captions_builder:CocoCaptions",
+  "flickr30k": "data.flickr30k.flickr30k_builder:Flickr30k",
+  "grit": "data.grit.grit_builder:Grit",
+  "image_text": "data.image_text.image_text_builder:ImageText",
+  "instructions": "data.instructions.instructions_builder:Instructions",
+  "interleaved": "data.interleaved.interleaved_builder:Interleaved",
+  "jsonl": "data.jsonl.jsonl_builder:Jsonl",
+  "llava_instruct": "data.llava_instruct.llava_instruct_builder:LlavaInstruct",
+  "text": "data.text.text_builder:Text",
+  "vqav2": "data.vqav2.vqav2_builder:Vqav2",
+}
+# The scenes of `shapes` are drawn and have no files.
+NAMES = tuple(sorted((*BUILDERS, "shapes")))
 
 
 def load_source(
@@ -36,7 +53,8 @@ def load_source(
       TFDS_DATA_DIR or else ~/tensorflow_datasets.
     prepare: prepare the data set first where that has not been done; instant
       where it has.
-    **options: which one of the name: `shards` and `min_side` for "grit"; for
+    **options: which one of the name: the arguments of its builder, such as
+      `shards` and `min_side` for "grit", and those of `building.prepare`; for
       "shapes" `config`, a name, or the fields of a `ShapesConfig`.
 
   Raises:
@@ -53,7 +71,7 @@ def load_source(
     if name == "shapes":
       builder = _open_shapes(data_dir, prepare, options)
     else:
-      builder = _open_grit(data_dir, prepare, options)
+      builder = _open_files(builder_class(name), data_dir, prepare, options)
   except TypeError as error:
     raise ValueError(
       f"data set {name!r} does not take these options: {options} ({error}); "
@@ -85,6 +103,12 @@ def default_data_dir() -> str:
   return os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
 
 
+def builder_class(name: str) -> "type[FilesBuilder]":
+  """The class of a builder in `BUILDERS`."""
+  module, _, class_name = BUILDERS[name].partition(":")
+  return getattr(importlib.import_module(module), class_name)
+
+
 def _open_shapes(
   data_dir: pathlib.Path, prepare: bool, options: dict[str, Any]
 ) -> "tfds.core.DatasetBuilder":
@@ -106,20 +130,20 @@ def _open_shapes(
   return _prepared(builder, command)
 
 
-def _open_grit(
-  data_dir: pathlib.Path, prepare: bool, options: dict[str, Any]
+def _open_files(
+  builder_class: "type[FilesBuilder]",
+  data_dir: pathlib.Path,
+  prepare: bool,
+  options: dict[str, Any],
 ) -> "tfds.core.DatasetBuilder":
-  from data.grit import grit_builder
+  from data.building import builder as building
 
   if prepare:
-    return grit_builder.prepare(data_dir=data_dir, **options)
-  builder = grit_builder.Grit(data_dir=data_dir, **options)
-  shards = options.get("shards", "SHARDS")
-  return _prepared(
-    builder,
-    f"python -m data.grit.grit_builder --shards='{shards}' "
-    f"--data_dir={data_dir}",
-  )
+    return building.prepare(builder_class, data_dir, **options)
+  builder = builder_class(data_dir=data_dir, **options)
+  flags = "".join(f" --{k}={shlex.quote(str(v))}" for k, v in options.items())
+  command = f"python -m {builder_class.__module__}{flags}"
+  return _prepared(builder, f"{command} --data_dir={data_dir}")
 
 
 def _prepared(

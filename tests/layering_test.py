@@ -60,7 +60,7 @@ _FORMATS = {"safetensors", "sentencepiece", "ml_dtypes"}  # of `convert`
 LAYERS = {
   "0 leaves": Layer(_LEAVES, _LEAVES, {"numpy", "sentencepiece", "tokenizers"}),
   "1a input": Layer(
-    _INPUT, _LEAVES | _INPUT, _INPUT_LIBRARIES | {"absl", "PIL"}
+    _INPUT, _LEAVES | _INPUT, _INPUT_LIBRARIES | {"absl", "PIL", "pyarrow"}
   ),
   "1b maths": Layer(_MATHS, _LEAVES | _MATHS, _MATHS_LIBRARIES),
   "2 running": Layer(

@@ -19,9 +19,10 @@ from kosmos2_jax import optim, sharding
 from kosmos2_jax.convert import loading
 from kosmos2_jax.models import presets
 from kosmos2_jax.predictor import Predictor
+from kosmos2_jax.tools import convert
 from kosmos2_jax.training import checkpoint
 from kosmos2_jax.training import state as state_lib
-from tests.convert.samples import clip_folder
+from tests.convert.samples import clip_folder, huggingface_folder
 
 # ml_collections reads config files in an old way.
 pytestmark = pytest.mark.filterwarnings(
@@ -330,6 +331,48 @@ def test_a_run_starts_from_a_clip_once(command, tmp_path, capfd):
   assert "config.vision_from: " in out
   assert " -> /no/clip" in out
   assert "the vision encoder starts" not in out
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_a_checkpoint_and_goes_back_to_its_format(
+  command, tmp_path, capfd
+):
+  theirs, params = huggingface_folder(tmp_path / "theirs")
+  # The first update has rate 0: what is saved is what it started with.
+  argv = command(
+    f"--config.init_from={theirs}",
+    "--config.num_steps=1",
+    "--config.optimizer.warmup_steps=1",
+  )
+  assert train.main(argv) == 0
+  assert f"the model starts from {theirs}: weights" in capfd.readouterr().out
+  found = loading.load(tmp_path / "run")
+  assert found.step == 1
+  # Not the config's: 4 bins, 2 layers.
+  assert found.tokenizer.vocab.num_bins == 3
+  assert found.sizes["decoder"]["depth"] == 1
+  jax.tree.map(np.testing.assert_array_equal, found.params, params)
+
+  # Goes on without the checkpoint, and learns.
+  for path in theirs.iterdir():
+    path.unlink()
+  assert train.main([*argv, "--config.num_steps=3"]) == 0
+  assert "the model starts from" not in capfd.readouterr().out
+  tuned = loading.load(tmp_path / "run")
+  kernels = [p["decoder"]["embedding"] for p in (tuned.params, params)]
+  assert np.abs(np.subtract(*kernels)).max() > 0
+
+  again = tmp_path / "again"
+  paths = [f"--source={tmp_path / 'run'}", f"--target={again}"]
+  assert convert.main(["convert", *paths, "--format=huggingface"]) == 0
+  back = loading.load(again)
+  assert (again / "model.safetensors").exists()
+  jax.tree.map(np.testing.assert_array_equal, back.params, tuned.params)
+
+
+def test_a_checkpoint_that_is_not_there(command, capfd):
+  sentence = _mistake(command("--config.init_from=/no/model"), capfd)
+  assert sentence.startswith("there is no '/no/model'; give a workdir")
 
 
 def test_a_clip_that_is_not_there(command, capfd):

@@ -6,6 +6,7 @@ import re
 import tarfile
 from typing import BinaryIO
 
+from data.building import files
 from data.building.drops import Drop, DropReport
 
 KINDS = {
@@ -56,7 +57,7 @@ def index(file: BinaryIO, name: str, report: DropReport) -> dict[str, Sample]:
       break
     if not (member.isreg() and not member.issparse()):
       if not member.isdir():
-        report.add(Drop.UNSAFE_MEMBER, _printable(f"{name}:{member.name}"))
+        report.add(Drop.UNSAFE_MEMBER, files.printable(f"{name}:{member.name}"))
       continue
     last_key, kind = _key_and_kind(member.name)
     broken = member.offset_data + member.size > size
@@ -79,8 +80,8 @@ def _add_member(
   report: DropReport,
 ) -> None:
   """Adds one plain file to `samples`, or counts why not."""
-  where = f"{name}:{_printable(member.name)}"
-  if _is_unsafe(member.name):
+  where = f"{name}:{files.printable(member.name)}"
+  if is_unsafe(member.name):
     report.add(Drop.UNSAFE_MEMBER, where)
     return
   if kind is None:
@@ -100,10 +101,10 @@ def _key_and_kind(member_name: str) -> tuple[str, str | None]:
   path = pathlib.PurePosixPath(member_name)
   # Hidden files are companions that some systems add, such as ._0.jpg.
   kind = None if path.name.startswith(".") else KINDS.get(path.suffix.lower())
-  return _printable(str(path.with_suffix("") if path.name else path)), kind
+  return files.printable(str(path.with_suffix("") if path.name else path)), kind
 
 
-def _is_unsafe(member_name: str) -> bool:
+def is_unsafe(member_name: str) -> bool:
   """Whether a name leads out of the folder it would be unpacked in."""
   return (
     member_name.startswith("/")
@@ -111,11 +112,6 @@ def _is_unsafe(member_name: str) -> bool:
     or re.match("[A-Za-z]:", member_name) is not None
     or ".." in member_name.split("/")
   )
-
-
-def _printable(name: str) -> str:
-  """Names in a tar are any bytes; those that are no UTF-8 are escaped."""
-  return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _ends_well(

@@ -9,6 +9,7 @@ repaired or looks odd; the data they name was kept.
 import collections
 import dataclasses
 import enum
+from collections.abc import Mapping
 from typing import Any
 
 LEVELS = ("file", "member", "record", "item", "note")
@@ -34,6 +35,14 @@ class Drop(enum.Enum):
   BAD_JSON = "record", "the json is not a JSON object in UTF-8"
   FAILED_DOWNLOAD = "record", "img2dataset's status is not success"
   MISSING_PICTURE = "record", "the sample has no jpg, jpeg, png or webp"
+  PICTURE_NOT_FOUND = "record", "no picture of this name where they should be"
+  UNSAFE_NAME = "record", "the picture's name leads out of its folder"
+  UNKNOWN_FIELD = "record", "a field of a name that the format does not have"
+  MISSING_FIELD = "record", "a field that the others need is not there"
+  CONFLICTING_FIELDS = "record", "fields that do not go together"
+  BAD_VALUE = "record", "a field's value is of the wrong type or form"
+  MISPLACED_PHRASE = "record", "a phrase is not in its text, or not once"
+  MISPLACED_BOX = "record", "a box is not four numbers in the picture"
   EMPTY_CAPTION = "record", "no caption in the json nor in the txt"
   BAD_CAPTION = "record", "the caption is no text that UTF-8 can hold"
   BAD_ID = "record", "the id is neither a number nor a text"
@@ -44,6 +53,22 @@ class Drop(enum.Enum):
   ASPECT_CHANGED = "record", "cropped, padded or squashed: boxes do not fit"
   MISSING_ITEMS = "record", "the json has neither noun_chunks nor ref_exps"
   NO_BOX_LEFT = "record", "none of its items is good"
+  LOW_SIMILARITY = "record", "picture and words are less alike than asked for"
+  NO_SIMILARITY = "record", "no word of how alike they are, which is asked for"
+  MISSING_TEXT = "record", "has nothing under the name of the text's field"
+  BAD_TEXT = "record", "the text is none that UTF-8 can hold"
+  EMPTY_TEXT = "record", "there is no word in the text"
+  TEXT_TOO_LARGE = "record", "larger than any document should be"
+  BAD_DOCUMENT = "record", "fields are neither those of MMC4 nor of OBELICS"
+  NO_PICTURE_LEFT = "record", "none of the document's pictures is good"
+  BAD_ROLES = "record", "not user and assistant by turns, user first"
+  IMAGE_COUNT = "record", "not one <image> in the questions for each picture"
+  UNKNOWN_LAYOUT = "record", "its fields are those of no known layout"
+  BAD_SPLIT = "record", "its split is none of train, restval, val and test"
+  NO_CAPTION_LEFT = "record", "none of its captions is good"
+  UNANSWERED = "record", "no annotation has its question_id"
+  ANOTHER_PICTURE = "record", "its annotation has another image_id"
+  NO_ANSWER_LEFT = "record", "none of its answers is good"
 
   BAD_ITEM = "item", "not seven numbers"
   NOT_FINITE = "item", "a number is NaN or infinite"
@@ -51,12 +76,32 @@ class Drop(enum.Enum):
   BOX_OUTSIDE = "item", "a corner lies outside the picture"
   BOX_EMPTY = "item", "x2 <= x1 or y2 <= y1"
   BAD_SCORE = "item", "the score is not within 0 and 1"
+  BAD_PLACE = "item", "does not say which picture stands where"
+  UNSAFE_PICTURE = "item", "the picture's name leads out of its folder"
+  LOST_PICTURE = "item", "not among the pictures that were fetched"
+  BROKEN_PICTURE = "item", "the document's picture does not decode"
+  SMALL_PICTURE = "item", "the document's picture is smaller than min_side"
+  HUGE_PICTURE = "item", "the document's picture is larger than is safe"
+  UNLIKE_PICTURE = "item", "less like its sentence than min_similarity"
+  SPARE_PICTURE = "item", "beyond the max_images of a document"
+  BAD_SENTENCE = "item", "a caption or an answer without words, or no text"
 
   CAPTION_FROM_TXT = "note", "the json has no caption, the txt's is taken"
   TXT_DIFFERS = "note", "the txt is not the json's caption, which is taken"
   BOX_CLIPPED = "note", "a corner was moved onto the picture's border"
   PICTURE_REENCODED = "note", "not 8-bit RGB in a JPEG or PNG; made so"
+  TEXT_SPLIT = "note", "another part of a document of over max_chars"
+  TEXT_ALONE = "note", "a document that lost its pictures, kept as text"
+  PICTURE_RESIZED = "note", "shorter side above shorter_side; resized to it"
   BAD_STATS = "note", "img2dataset's _stats.json cannot be read"
+  BAD_ANNOTATION = "note", "an annotation without question_id or image_id"
+  REPEATED_ANNOTATION = "note", "a question's second annotation, not read"
+  LONE_ANNOTATION = "note", "an annotation of no good question"
+  ANSWER_COUNT = "note", "not ten good answers"
+  UNNATURAL_PAIR = "note", "read: an instance of Unnatural Instructions"
+  REFORMULATED_PAIR = "note", "read: a reformulation of such an instance"
+  FLAN_PAIR = "note", "read: inputs and targets, as in FLAN"
+  ALPACA_PAIR = "note", "read: instruction and output, as in Alpaca"
 
   @property
   def level(self) -> str:
@@ -145,6 +190,24 @@ class DropReport:
       table = result[kind] if kind == "notes" else result[kind][reason.level]
       table[reason.name.lower()] = entry
     return result
+
+  @classmethod
+  def from_dict(cls, told: Mapping[str, Any], title: str) -> "DropReport":
+    """The report that `as_dict` told."""
+    report = cls(
+      title=title,
+      files_read=told["files_read"],
+      records_read=told["records"]["read"],
+      records_kept=told["records"]["kept"],
+      items_read=told["items"]["read"],
+      items_kept=told["items"]["kept"],
+    )
+    for entries in (*told["dropped"].values(), told["notes"]):
+      for name, entry in entries.items():
+        reason = Drop[name.upper()]
+        report.counts[reason] = entry["count"]
+        report.examples[reason] = list(entry["examples"])
+    return report
 
   def table(self) -> str:
     """The report for the console, a row for each reason that occurred."""

@@ -41,68 +41,6 @@ class Record:
   ref_exps: tuple[Item, ...]
 
 
-def parse_fields(data: bytes) -> dict[str, Any]:
-  """The sample's json. Raises Dropped: BAD_JSON, FAILED_DOWNLOAD."""
-  try:
-    fields = json.loads(data)
-  except (ValueError, RecursionError):
-    raise Dropped(Drop.BAD_JSON) from None
-  if not isinstance(fields, dict):
-    raise Dropped(Drop.BAD_JSON)
-  # Other tools may write no status; img2dataset always does.
-  if fields.get("status", "success") != "success":
-    raise Dropped(Drop.FAILED_DOWNLOAD)
-  return fields
-
-
-def id_of(fields: Mapping[str, Any], key: str) -> str:
-  """The record's id as text; the sample's key where the json has none.
-
-  Raises Dropped: BAD_ID.
-  """
-  value = fields.get("id")
-  if value is None:
-    return key
-  if isinstance(value, float) and value.is_integer():
-    value = int(value)  # A column of numbers with gaps turns into floats.
-  if isinstance(value, bool) or not isinstance(value, int | str):
-    raise Dropped(Drop.BAD_ID)
-  try:
-    text = str(value)
-    text.encode()
-  except ValueError:  # Thousands of digits, or half of a surrogate pair.
-    raise Dropped(Drop.BAD_ID) from None
-  return text or key
-
-
-def caption_of(
-  fields: Mapping[str, Any], txt: bytes | None
-) -> tuple[str, Drop | None]:
-  """The caption that the spans count in: the json's, else the txt's.
-
-  The second value is a note, CAPTION_FROM_TXT or TXT_DIFFERS, or None.
-
-  Raises Dropped: EMPTY_CAPTION, BAD_CAPTION.
-  """
-  caption = fields.get("caption")
-  if caption is None or caption == "":
-    caption, note = _decode(txt or b""), Drop.CAPTION_FROM_TXT
-    if caption is not None:
-      caption = caption.rstrip("\r\n")
-  else:
-    differs = txt is not None and _decode(txt) != caption
-    note = Drop.TXT_DIFFERS if differs else None
-  if not isinstance(caption, str):
-    raise Dropped(Drop.BAD_CAPTION)
-  try:
-    caption.encode()
-  except UnicodeEncodeError:  # Half of a surrogate pair.
-    raise Dropped(Drop.BAD_CAPTION) from None
-  if not caption.strip():
-    raise Dropped(Drop.EMPTY_CAPTION)
-  return caption, note
-
-
 def check_aspect(fields: Mapping[str, Any], width: int, height: int) -> None:
   """Raises Dropped: ASPECT_CHANGED if img2dataset changed the picture's shape.
 
@@ -176,13 +114,6 @@ def parse_item(value: Any, caption: str) -> tuple[Item, bool]:
   if not 0 <= score <= 1:
     raise Dropped(Drop.BAD_SCORE)
   return Item(start, end, box, score), clipped
-
-
-def _decode(data: bytes) -> str | None:
-  try:
-    return data.decode()
-  except UnicodeDecodeError:
-    return None
 
 
 def _as_list(value: Any) -> list[Any] | None:

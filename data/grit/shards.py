@@ -1,34 +1,20 @@
-"""Reads img2dataset tar shards, one sample at a time, and never gives up.
+"""Reads GrIT's img2dataset shards, one sample at a time, and never gives up.
 
-A sample is the members of one shard with the same name before the extension:
-
-  000000012.jpg (or jpeg, png, webp)   000000012.json   000000012.txt
-
-Nothing is extracted to disk. Whatever is wrong is counted by reason in a
+Whatever is wrong is counted by reason in a
 `DropReport` and the next sample is read; no TensorFlow is needed.
 """
 
-import glob
-import hashlib
-import json
-import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO
+from collections.abc import Iterable, Iterator
 
-import numpy as np
-
-from data.building import archive, pictures
-from data.building.archive import Sample
+from data.building import files, pictures, samples
 from data.building.drops import Drop, Dropped, DropReport
 from data.grit import records
 from data.grit.records import Record
 
 MIN_SIDE = 32
-# Ids newer than this many are merged into the sorted ones.
-RECENT_IDS = 1 << 20
 
-Shards = str | os.PathLike | Iterable[str | os.PathLike]
+Shards = files.Paths
 
 
 def find_shards(shards: Shards) -> list[pathlib.Path]:
@@ -42,31 +28,7 @@ def find_shards(shards: Shards) -> list[pathlib.Path]:
     FileNotFoundError: one of them matches no file.
     ValueError: there are none.
   """
-  if isinstance(shards, str | os.PathLike):
-    shards = [shards]
-  found: dict[str, pathlib.Path] = {}
-  names = [os.path.expanduser(name) for name in shards]
-  for name in names:
-    if os.path.isdir(name):
-      matches = glob.glob(os.path.join(glob.escape(name), "*.tar"))
-    elif os.path.exists(name):
-      matches = [name]
-    else:
-      matches = glob.glob(name, recursive=True)
-    if not matches:
-      raise FileNotFoundError(
-        f"no GrIT shard at {name!r}: expected a tar file, a folder of them or"
-        " a pattern such as 'grit/*.tar'; data/grit/README.md says how to get"
-        " them"
-      )
-    for match in matches:
-      found.setdefault(os.path.realpath(match), pathlib.Path(match))
-  if not names:
-    raise ValueError(
-      "no GrIT shards given: expected a tar file, a folder or a pattern such"
-      " as 'grit/*.tar'"
-    )
-  return sorted(found.values())
+  return files.find_files(shards, (".tar",), what="GrIT shard", name="grit")
 
 
 def read_shards(
@@ -74,82 +36,55 @@ def read_shards(
   report: DropReport,
   *,
   min_side: int = MIN_SIDE,
-  decodes: Callable[[bytes], bool] | None = None,
+  shorter_side: int = 0,
 ) -> Iterator[Record]:
   """Yields the good records of all shards, in the order of the shards.
+
+  Ids may come again; the builder keeps the first of each.
 
   Args:
     paths: tar files, as `find_shards` returns them.
     report: is told of everything; complete when the iterator is exhausted.
     min_side: shorter side in pixels below which a picture is dropped.
-    decodes: a second opinion on an encoded picture that Pillow could decode,
-      for what will decode it later; False drops it as corrupt.
+    shorter_side: to which larger pictures are resized; 0: none are.
   """
-  seen = _SeenIds()
   for path in paths:
-    report.files_read += 1
-    _read_stats(path, report)
-    try:
-      file = open(path, "rb")  # noqa: SIM115 (only opening may fail here)
-    except OSError:
-      report.add(Drop.UNREADABLE_FILE, path.name)
-      continue
-    with file:
-      for key, sample in archive.index(file, path.name, report).items():
-        report.records_read += 1
-        where = f"{path.name}:{key}"
-        try:
-          record = _read_sample(
-            file, key, sample, report, seen, min_side, decodes
-          )
-        except Dropped as dropped:
-          report.add(dropped.reason, where)
-          continue
-        except OSError:
-          report.add(Drop.UNREADABLE_SAMPLE, where)
-          continue
-        seen.add(record.id)
-        report.records_kept += 1
-        yield record
+    for sample in samples.read_samples(path, report):
+      try:
+        record = _read_sample(sample, report, min_side, shorter_side)
+      except Dropped as dropped:
+        report.add(dropped.reason, sample.where)
+        continue
+      report.records_kept += 1
+      yield record
 
 
 def _read_sample(
-  file: BinaryIO,
-  key: str,
-  sample: Sample,
+  sample: samples.Sample,
   report: DropReport,
-  seen: "_SeenIds",
   min_side: int,
-  decodes: Callable[[bytes], bool] | None,
+  shorter_side: int,
 ) -> Record:
   """One record, cheap checks first. Raises Dropped."""
-
-  def read(kind: str) -> bytes | None:
-    if kind not in sample:
-      return None
-    offset, size = sample[kind]
-    file.seek(offset)
-    return file.read(size)
-
-  where = f"{os.path.basename(file.name)}:{key}"
-  if "json" not in sample:
+  where, json_bytes = sample.where, sample.read("json")
+  if json_bytes is None:
     raise Dropped(Drop.MISSING_JSON)
-  fields = records.parse_fields(read("json"))
-  if "picture" not in sample:
+  fields = samples.parse_fields(json_bytes)
+  if "picture" not in sample.extents:
     raise Dropped(Drop.MISSING_PICTURE)
-  caption, note = records.caption_of(fields, read("txt"))
-  record_id = records.id_of(fields, key)
-  if record_id in seen:
-    raise Dropped(Drop.DUPLICATE_ID)
-  picture = pictures.check_picture(read("picture"), min_side=min_side)
-  if decodes is not None and not decodes(picture.data):
-    raise Dropped(Drop.CORRUPT_PICTURE)
+  caption, note = samples.caption_of(fields, sample.read("txt"))
+  record_id = samples.id_of(fields, sample.key)
+  picture = pictures.check_picture(
+    sample.read("picture"), min_side=min_side, shorter_side=shorter_side
+  )
   records.check_aspect(fields, picture.width, picture.height)
   noun_chunks, ref_exps = records.items_of(fields, caption, report, where)
   if note is not None:
     report.add(note, where)
   if picture.reencoded:
     report.add(Drop.PICTURE_REENCODED, where)
+  if picture.resized:
+    report.add(Drop.PICTURE_RESIZED, where)
   return Record(
     id=record_id,
     image=picture.data,
@@ -159,49 +94,3 @@ def _read_sample(
     noun_chunks=noun_chunks,
     ref_exps=ref_exps,
   )
-
-
-def _read_stats(path: pathlib.Path, report: DropReport) -> None:
-  """Counts what img2dataset left out of the shard, which it tells beside it."""
-  stats_path = path.with_name(f"{path.stem}_stats.json")
-  if not stats_path.exists():
-    return
-  try:
-    stats = json.loads(stats_path.read_bytes())
-    lost = int(stats["failed_to_download"]) + int(stats["failed_to_resize"])
-  except (OSError, ValueError, TypeError, KeyError, RecursionError):
-    report.add(Drop.BAD_STATS, stats_path.name)
-    return
-  if lost > 0:
-    report.records_read += lost
-    report.add(Drop.NEVER_FETCHED, path.name, lost)
-
-
-class _SeenIds:
-  """A set of ids in 8 bytes each: GrIT's 20 million take 160 MB.
-
-  Two different ids share a hash with a chance of 1e-5 in all of GrIT.
-  """
-
-  def __init__(self):
-    self._recent: set[int] = set()
-    self._sorted = np.empty(0, np.uint64)
-
-  def __contains__(self, record_id: str) -> bool:
-    value = self._hash(record_id)
-    if value in self._recent:
-      return True
-    at = np.searchsorted(self._sorted, np.uint64(value))
-    return bool(at < len(self._sorted) and self._sorted[at] == value)
-
-  def add(self, record_id: str) -> None:
-    self._recent.add(self._hash(record_id))
-    if len(self._recent) >= RECENT_IDS:
-      recent = np.fromiter(self._recent, np.uint64, len(self._recent))
-      self._sorted = np.union1d(self._sorted, recent)
-      self._recent.clear()
-
-  @staticmethod
-  def _hash(record_id: str) -> int:
-    digest = hashlib.blake2b(record_id.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little")

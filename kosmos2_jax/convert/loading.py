@@ -23,6 +23,7 @@ KINDS = (
   "a workdir that train.py wrote, a Hugging Face folder of Kosmos-2, or the"
   " original's kosmos-2.pt"
 )
+TORCH_SUFFIXES = (".pt", ".pth", ".bin")
 
 
 class Checkpoint(NamedTuple):
@@ -62,13 +63,52 @@ def load(
     ValueError: for anything that is no such checkpoint, or whose weights are
       not those of the model it describes.
   """
-  if path.is_file() and path.suffix in (".pt", ".pth", ".bin"):
+  if path.is_file() and path.suffix in TORCH_SUFFIXES:
     return _fairseq(path, dtype or "float32", stacked)
   if not path.is_dir():
     raise FileNotFoundError(f"there is no {str(path)!r}; give {KINDS}")
   if huggingface.is_folder(path):
     return _huggingface(path, dtype or "float32", stacked)
   return _workdir(path, dtype, stacked)
+
+
+def describe(path: Path) -> tuple[dict[str, Any], Tokenizer]:
+  """Sizes and tokenizer of a checkpoint, without its weights.
+
+  Raises: as `load`.
+  """
+  if path.is_file() and path.suffix in TORCH_SUFFIXES:
+    sizes = fairseq.sizes_of(fairseq.TorchFile(path))
+    return sizes, Tokenizer.from_file(
+      path.parent / MODEL_FILE, sizes["num_bins"]
+    )
+  if not path.is_dir():
+    raise FileNotFoundError(f"there is no {str(path)!r}; give {KINDS}")
+  if huggingface.is_folder(path):
+    tokenizer = processor.read(path)
+    return huggingface.read_sizes(path, tokenizer.vocab.num_bins), tokenizer
+  _check_workdir(path)
+  sizes, _, tokenizer = read_workdir(path)
+  return sizes, tokenizer
+
+
+def read_workdir(folder: Path) -> tuple[dict[str, Any], str, Tokenizer]:
+  """Sizes, compute type and tokenizer of a run, which may not have begun.
+
+  Raises:
+    ValueError: for a description that is none.
+    OSError: when a part of it is missing.
+  """
+  file = folder / workdir.MODEL_FILE
+  description = json.loads(file.read_text())
+  if not {"sizes", "dtype"} <= set(description):
+    raise ValueError(
+      f"{str(file)!r} should say 'sizes' and 'dtype' of the model; it has"
+      f" {sorted(description)}."
+    )
+  sizes = description["sizes"]
+  tokenizer = Tokenizer.from_file(folder / MODEL_FILE, sizes["num_bins"])
+  return sizes, description["dtype"], tokenizer
 
 
 def folder_of(path: str | os.PathLike) -> Path:
@@ -89,31 +129,25 @@ def to_device(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _workdir(folder: Path, dtype: str | None, stacked: bool) -> Checkpoint:
+  _check_workdir(folder)
+  sizes, own_dtype, tokenizer = read_workdir(folder)
+  model = presets.build(sizes, dtype=dtype or own_dtype)
+  params, step = checkpoint.restore_params(folder, model)
+  if not stacked:
+    model = presets.build(sizes, dtype=dtype or own_dtype, stacked=False)
+    params = stacking.separate(params)
+  # Converted checkpoints keep the default they came with.
+  ngram_size = huggingface.ngram_size(folder)
+  return Checkpoint(model, sizes, params, tokenizer, step, ngram_size)
+
+
+def _check_workdir(folder: Path) -> None:
   for name in (workdir.MODEL_FILE, MODEL_FILE, checkpoint.FOLDER):
     if not (folder / name).exists():
       raise FileNotFoundError(
         f"{str(folder)!r} is not a workdir of train.py: it has no {name!r};"
         f" give {KINDS}"
       )
-  file = folder / workdir.MODEL_FILE
-  description = json.loads(file.read_text())
-  if not {"sizes", "dtype"} <= set(description):
-    raise ValueError(
-      f"{str(file)!r} should say 'sizes' and 'dtype' of the model; it has"
-      f" {sorted(description)}."
-    )
-  sizes = description["sizes"]
-  model = presets.build(sizes, dtype=dtype or description["dtype"])
-  tokenizer = Tokenizer.from_file(folder / MODEL_FILE, sizes["num_bins"])
-  params, step = checkpoint.restore_params(folder, model)
-  if not stacked:
-    model = presets.build(
-      sizes, dtype=dtype or description["dtype"], stacked=False
-    )
-    params = stacking.separate(params)
-  # Converted checkpoints keep the default they came with.
-  ngram_size = huggingface.ngram_size(folder)
-  return Checkpoint(model, sizes, params, tokenizer, step, ngram_size)
 
 
 def _huggingface(folder: Path, dtype: str, stacked: bool) -> Checkpoint:

@@ -1,5 +1,6 @@
 """Rows: texts of any length, and several of them, in arrays of one length."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +21,8 @@ ROW_DTYPES = {
 }
 
 _FULL = np.iinfo(np.int64).max
+# What of its rows' tokens `pack` can be expected to fill with captions.
+_FILLED = 0.985
 
 
 def make_row(document: Document, kind: int = 1) -> Row:
@@ -175,6 +178,25 @@ def pack(
       return rows
     # Those left over are the shortest: fewer than these need to go.
     count -= (num_left + 1) // 2
+
+
+def rows_needed(
+  mean: float, spread: float, capacity: int, num_groups: int = 1
+) -> int:
+  """Rows that hold a step's examples in all but a few steps of a hundred.
+
+  Args:
+    mean: tokens of a step.
+    spread: their standard deviation.
+    capacity: tokens a row has room for.
+    num_groups: groups that are packed by themselves; each has fewer examples,
+      and so relatively larger a spread.
+
+  Returns:
+    A multiple of `num_groups`.
+  """
+  tokens = mean / num_groups + 2 * spread / math.sqrt(num_groups)
+  return num_groups * max(1, math.ceil(tokens / (_FILLED * capacity)))
 
 
 def _place(

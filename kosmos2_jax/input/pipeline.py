@@ -152,6 +152,7 @@ class StreamPlan:
 
 
 def plan_stream(
+  specs: Sequence[Mapping[str, Any]],
   data: Mapping[str, Any],
   load_source: Callable[[str, str], Source],
   tokenizer: Tokenizer,
@@ -163,6 +164,7 @@ def plan_stream(
   """The stream of a run, as its config describes it.
 
   Args:
+    specs: the config's `data.kinds`, see `make_kinds`.
     data: the config's section `data`, as plain values.
     load_source: gives the source of a data set's name and split.
     tokenizer: makes ids of text.
@@ -173,7 +175,7 @@ def plan_stream(
   Raises:
     ValueError: a kind, or the numbers of rows and groups, are wrong.
   """
-  kinds = make_kinds(data["kinds"], load_source)
+  kinds = make_kinds(specs, load_source)
   options = {
     "tokenizer": tokenizer,
     "image_size": image_size,
@@ -265,6 +267,10 @@ class Stream:
     step, row = divmod(int(example_index), self._maker.layout.num_rows)
     examples = "; ".join(self.segments(example_index)) or "no example"
     return f"row {row} of step {step}: {examples}"
+
+  def sizes(self, step: int) -> list[tuple[str, int, int]]:
+    """Kind, tokens and pictures of every example of a step, before packing."""
+    return self._maker.sizes(step)
 
   def left_out(self) -> Iterator[str]:
     """A line for each reason in `counts`: how often, and in which kinds."""

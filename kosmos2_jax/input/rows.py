@@ -163,6 +163,16 @@ class RowMaker:
     group = self._make(step, groups)
     return [group.slots[k] for k in group.rows[row % self.layout.group_rows]]
 
+  def sizes(self, step: int) -> list[tuple[str, int, int]]:
+    """Kind, tokens and pictures of every example of a step of this shard."""
+    slots = self.schedule.slots(step, self.layout.examples(self._groups))
+    result = []
+    for slot, example in zip(slots, read_examples(slots), strict=True):
+      document, _ = self._write(slot, example)
+      size = document.num_tokens, len(document.pictures)
+      result.append((slot.kind.name, *size))
+    return result
+
   def pictures(self, step: int) -> Iterator[tuple[str, bytes]]:
     """The encoded pictures of a step, each with how errors call it."""
     slots = self.schedule.slots(step, self.layout.examples(self._groups))

@@ -9,9 +9,13 @@ alone, whatever the version of numpy, the number of hosts or of threads.
 import functools
 import hashlib
 import random
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Int64
+
+Item = TypeVar("Item")
 
 # Rounds of the Feistel network. Four are enough for a pseudo-random
 # permutation in theory; the halves of small data sets have few bits, so the
@@ -45,6 +49,11 @@ def shuffled(items: list, rng: random.Random) -> list:
   """
   keys = [rng.random() for _ in items]
   return [items[i] for i in sorted(range(len(items)), key=keys.__getitem__)]
+
+
+def drawn(items: Sequence[Item], rng: random.Random) -> Item:
+  """One of the items; as `shuffled`, the same in every version of Python."""
+  return items[int(rng.random() * len(items))]
 
 
 def permute(

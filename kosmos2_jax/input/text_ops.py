@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kosmos2_jax.input import documents, geometry, packing, shuffling
+from kosmos2_jax.input import documents, geometry, packing
 from kosmos2_jax.text import markup
 from kosmos2_jax.text.tokenizer import Tokenizer
 
@@ -30,6 +30,13 @@ REASONS = {
   "expression_left_out": "expressions for which the row has no room",
   "text_cut": "examples whose text is longer than the row and was cut",
   "no_text": "examples without text; their row is the picture and </s>",
+  "no_target": "examples of which the loss counts nothing",
+  "turn_left_out": "turns of a dialogue for which the row has no room",
+  "picture_left_out": "pictures beyond the recipe's number or the row's room",
+  "single_picture": "documents of one picture that are read as text alone",
+  "sentence_left_out": "documents without some sentences far from pictures",
+  "text_window": "texts longer than the row, of which some lines are drawn",
+  "line_cut": "lines longer than the row that were cut",
 }
 
 
@@ -55,8 +62,13 @@ class Context:
   @property
   def max_ids(self) -> int:
     """Ids of the longest document a row has room for."""
-    # <s>, <image>, slots, </image>; see `documents.Writer.picture`.
-    return self.max_text + self.num_latents + 3
+    # `<s>` is before the picture.
+    return self.max_text + self.picture_length + 1
+
+  @property
+  def picture_length(self) -> int:
+    """Ids of a picture: `<image>`, slots, `</image>`; see `documents`."""
+    return self.num_latents + 2
 
   def writer(self) -> documents.Writer:
     """An empty document."""
@@ -68,14 +80,14 @@ Op = Callable[[Example, Context], Example]
 
 def start(example: Example, rng: random.Random) -> Example:
   """An example as the first op gets it: with `rng` and `reasons`."""
-  return _put("start", example, rng=rng, reasons=[])
+  return put("start", example, rng=rng, reasons=[])
 
 
 def document_of(example: Example, context: Context) -> documents.Document:
   """What a recipe's last op left, as a document."""
   if "document" in example:
     return example["document"]
-  image, text, mask = _get("document_of", example, "image", "text", "text_mask")
+  image, text, mask = get("document_of", example, "image", "text", "text_mask")
   writer = context.writer()
   writer.picture(image)
   writer.text(text, mask)
@@ -90,33 +102,37 @@ def keep_boxes(key: str, *, score_threshold: float) -> Op:
   """
 
   def op(example: Example, context: Context) -> Example:
-    given, picture = _get("keep_boxes", example, key, "image_shape")
+    given, picture = get("keep_boxes", example, key, "image_shape")
     items, reasons = [], list(example["reasons"])
     for item in given:
       if item.get("score", score_threshold) < score_threshold:
         reasons.append("low_score")
         continue
-      box = _box_in_view(item["box_xyxy"], picture, context)
-      if box is not None:
-        items.append({**item, "box_xyxy": box})
-      elif geometry.is_empty(item["box_xyxy"]):
-        reasons.append("empty_box")
+      box = box_in_view(item["box_xyxy"], picture, context)
+      if box is None:
+        reasons.append(why_no_box(item["box_xyxy"]))
       else:
-        reasons.append("cropped_out")
-    return _put("keep_boxes", {**example, "reasons": reasons}, items=items)
+        items.append({**item, "box_xyxy": box})
+    return put("keep_boxes", {**example, "reasons": reasons}, items=items)
 
   return op
 
 
-def _box_in_view(
+def box_in_view(
   box_xyxy: geometry.BoxXyxy, shape: tuple[int, int], context: Context
 ) -> geometry.BoxXyxy | None:
+  """The box as the view has it; None where it is empty or mostly cut off."""
   if context.view == "squash":
     return geometry.squash_box(box_xyxy)
   height, width = shape
   return geometry.crop_box(
     box_xyxy, height=height, width=width, size=context.image_size
   )
+
+
+def why_no_box(box_xyxy: geometry.BoxXyxy) -> str:
+  """The reason why `box_in_view` has none."""
+  return "empty_box" if geometry.is_empty(box_xyxy) else "cropped_out"
 
 
 def phrases_of_caption() -> Op:
@@ -127,7 +143,7 @@ def phrases_of_caption() -> Op:
 
   def op(example: Example, context: Context) -> Example:
     del context
-    items, caption = _get("phrases_of_caption", example, "items", "caption")
+    items, caption = get("phrases_of_caption", example, "items", "caption")
     groups, reasons = {}, list(example["reasons"])
     for item in items:
       begin, end = item["start"], item["end"]
@@ -135,11 +151,8 @@ def phrases_of_caption() -> Op:
         groups.setdefault((begin, end), []).append(item["box_xyxy"])
       else:
         reasons.append("bad_span")
-    phrases = [
-      markup.Phrase(caption[begin:end], (begin, end), _boxes(boxes))
-      for (begin, end), boxes in groups.items()
-    ]
-    return _put(
+    phrases = [phrase(caption, span, boxes) for span, boxes in groups.items()]
+    return put(
       "phrases_of_caption", {**example, "reasons": reasons}, phrases=phrases
     )
 
@@ -155,7 +168,7 @@ def begin_caption(words: str) -> Op:
 
   def op(example: Example, context: Context) -> Example:
     del context
-    caption, phrases = _get("begin_caption", example, "caption", "phrases")
+    caption, phrases = get("begin_caption", example, "caption", "phrases")
     if caption.startswith(words):
       return example
     shift = len(words) + 1
@@ -176,15 +189,14 @@ def phrases_of_expressions() -> Op:
 
   def op(example: Example, context: Context) -> Example:
     del context
-    (items,) = _get("phrases_of_expressions", example, "items")
+    (items,) = get("phrases_of_expressions", example, "items")
     groups = {}
     for item in items:
       groups.setdefault(item["text"], []).append(item["box_xyxy"])
     phrases = [
-      markup.Phrase(text, (0, len(text)), _boxes(boxes))
-      for text, boxes in groups.items()
+      phrase(text, (0, len(text)), boxes) for text, boxes in groups.items()
     ]
-    return _put("phrases_of_expressions", example, phrases=phrases)
+    return put("phrases_of_expressions", example, phrases=phrases)
 
   return op
 
@@ -193,8 +205,8 @@ def write_plain_caption() -> Op:
   """Adds `text`: the caption alone, without `<grounding>`, and `</s>`."""
 
   def op(example: Example, context: Context) -> Example:
-    _get("write_plain_caption", example, "caption")
-    return _write_plain("write_plain_caption", example, context)
+    get("write_plain_caption", example, "caption")
+    return write_plain("write_plain_caption", example, context)
 
   return op
 
@@ -208,105 +220,66 @@ def write_grounded_caption(*, mode: str, tag_probability: float) -> Op:
   name = "write_grounded_caption"
 
   def op(example: Example, context: Context) -> Example:
-    caption, phrases, rng = _get(name, example, "caption", "phrases", "rng")
+    caption, phrases, rng = get(name, example, "caption", "phrases", "rng")
     if phrases and rng.random() >= tag_probability:
-      return _write_plain(name, example, context)
-    try:
-      ids = markup.build(caption, phrases, context.tokenizer, mode=mode)
-    except ValueError:
-      good = [p for p in phrases if _tagged(caption, p, context)]
-      bad = ["bad_span"] * (len(phrases) - len(good))
-      example = {**example, "reasons": [*example["reasons"], *bad]}
-      phrases = good
-      ids = markup.build(caption, phrases, context.tokenizer, mode=mode)
-    if not phrases:
+      return write_plain(name, example, context)
+    ids, bad = tagged_text(caption, phrases, context, mode=mode)
+    example = {**example, "reasons": [*example["reasons"], *bad]}
+    if len(bad) == len(phrases):
       example = {**example, "reasons": [*example["reasons"], "no_boxes"]}
-      return _write_plain(name, example, context)
-    return _finish(name, example, context, ids)
+      return write_plain(name, example, context)
+    return finish(name, example, context, ids)
 
   return op
 
 
-def write_expressions(*, max_expressions: int | None, loss: str) -> Op:
-  """Adds `text`: `<grounding>` and expressions with their boxes, and `</s>`.
-
-  The order is drawn from the example's random numbers. Expressions for which
-  there is no room are left out. An example without expressions is a plain
-  caption; with `loss="objects"` that has no target at all.
-
-  Args:
-    max_expressions: how many of an example are used; None: all.
-    loss: "text" predicts everything, "objects" only what follows an
-      expression: `<object>`, locations, `</object>`.
-  """
-  if loss not in ("text", "objects"):
-    raise ValueError(f"loss is 'text' or 'objects', found {loss!r}")
-
-  def op(example: Example, context: Context) -> Example:
-    phrases, rng = _get("write_expressions", example, "phrases", "rng")
-    vocab = context.tokenizer.vocab
-    chosen = shuffling.shuffled(phrases, rng)[:max_expressions]
-    ids, reasons = [vocab.grounding_id], list(example["reasons"])
-    for phrase in chosen:
-      expression = phrase.text.strip()
-      alone = markup.Phrase(expression, (0, len(expression)), phrase.boxes)
-      more = _tagged(expression, alone, context)
-      if more is None:
-        reasons.append("bad_span")
-        continue
-      if len(ids) + len(more) + 1 > context.max_text:
-        reasons.append("expression_left_out")
-        continue
-      ids += more
-    if len(ids) == 1:
-      example = {**example, "reasons": [*reasons, "no_boxes"]}
-      result = _write_plain("write_expressions", example, context)
-      if loss == "objects":
-        result["text_mask"] = [False] * len(result["text"])
-      return result
-    example = {**example, "reasons": reasons}
-    result = _finish("write_expressions", example, context, ids)
-    if loss == "objects":
-      result["text_mask"] = _in_objects(result["text"], vocab)
-    return result
-
-  return op
-
-
-def _tagged(
-  text: str, phrase: markup.Phrase, context: Context
-) -> list[int] | None:
-  """The text with one phrase, or None where the tokenizer has no token for it.
+def tagged_text(
+  text: str,
+  phrases: Sequence[markup.Phrase],
+  context: Context,
+  *,
+  mode: markup.Mode = "nested",
+  grounding: bool = True,
+) -> tuple[list[int], list[str]]:
+  """What `markup.build` makes of those phrases that have a token.
 
   Boxes and spans have been checked; that is what `build` may still object to.
+
+  Returns:
+    Token ids, and "bad_span" for every phrase that was left out.
   """
+
+  def build(chosen: Sequence[markup.Phrase]) -> list[int]:
+    return markup.build(text, chosen, context.tokenizer, mode, grounding)
+
   try:
-    return markup.build(text, [phrase], context.tokenizer, grounding=False)
+    return build(phrases), []
   except ValueError:
-    return None
+    pass
+  good = []
+  for phrase in phrases:
+    try:
+      build([phrase])
+    except ValueError:
+      continue
+    good.append(phrase)
+  return build(good), ["bad_span"] * (len(phrases) - len(good))
 
 
-def _in_objects(ids: Sequence[int], vocab: Any) -> list[bool]:
-  """True from each `<object>` to its `</object>`, both included."""
-  # Looked up once: the ids of a vocabulary are computed at every access.
-  object_id, object_end_id = vocab.object_id, vocab.object_end_id
-  mask, inside = [], False
-  for token_id in ids:
-    inside = inside or token_id == object_id
-    mask.append(inside)
-    inside = inside and token_id != object_end_id
-  return mask
+def phrase(
+  text: str, span: tuple[int, int], boxes: Sequence[geometry.BoxXyxy]
+) -> markup.Phrase:
+  """The characters `span` of a text, with their boxes."""
+  start, end = span
+  return markup.Phrase(text[start:end], span, [markup.Box(b) for b in boxes])
 
 
-def _boxes(boxes: Sequence[geometry.BoxXyxy]) -> tuple[markup.Box, ...]:
-  return tuple(markup.Box(box) for box in boxes)
-
-
-def _write_plain(name: str, example: Example, context: Context) -> Example:
+def write_plain(name: str, example: Example, context: Context) -> Example:
+  """Adds `text`, for the op `name`: the plain caption."""
   ids = _caption_ids(example, context)
   if not ids:
     example = {**example, "reasons": [*example["reasons"], "no_text"]}
-  return _finish(name, example, context, ids)
+  return finish(name, example, context, ids)
 
 
 def _caption_ids(example: Example, context: Context) -> list[int]:
@@ -315,10 +288,13 @@ def _caption_ids(example: Example, context: Context) -> list[int]:
   return context.tokenizer.encode_with_offsets(caption)[0]
 
 
-def _finish(
+def finish(
   name: str, example: Example, context: Context, ids: list[int]
 ) -> Example:
-  """Adds `text` and `text_mask`, ended with `</s>` or cut to the row."""
+  """Adds `text` and `text_mask`, for the op `name`.
+
+  `ids` are ended with `</s>` or cut to the row; the loss counts all of them.
+  """
   vocab = context.tokenizer.vocab
   text, was_cut = packing.fit(ids, context.max_text, vocab)
   if was_cut:
@@ -327,10 +303,11 @@ def _finish(
       # Not even the first phrase has room: better words without boxes.
       ids = _caption_ids(example, context)
       text, _ = packing.fit(ids, context.max_text, vocab)
-  return _put(name, example, text=text, text_mask=[True] * len(text))
+  return put(name, example, text=text, text_mask=[True] * len(text))
 
 
-def _get(name: str, example: Example, *keys: str) -> list[Any]:
+def get(name: str, example: Example, *keys: str) -> list[Any]:
+  """What the op `name` reads of an example; raises where a key is missing."""
   missing = [key for key in keys if key not in example]
   if missing:
     raise ValueError(
@@ -340,7 +317,8 @@ def _get(name: str, example: Example, *keys: str) -> list[Any]:
   return [example[key] for key in keys]
 
 
-def _put(name: str, example: Example, **new: Any) -> Example:
+def put(name: str, example: Example, **new: Any) -> Example:
+  """The example with what the op `name` adds; raises where it is there."""
   clobbered = sorted(set(new) & set(example))
   if clobbered:
     raise ValueError(

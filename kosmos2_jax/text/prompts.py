@@ -1,10 +1,41 @@
-"""The prompts, as text after the picture; `Tokenizer.encode` reads them."""
+"""The prompts, as text after the picture; `Tokenizer.encode` reads them.
+
+Training writes the same formats, from the same constants; see `input`.
+"""
+
+from typing import NamedTuple
 
 from kosmos2_jax.text import location
 from kosmos2_jax.text import vocab as vocab_lib
 
 _BRIEF = "An image of"
 _DETAILED = "Describe this image in detail:"
+# What stands before and behind a question.
+QUESTION = "Question: "
+ANSWER = " Answer:"
+
+
+class Description(NamedTuple):
+  """How a box is described: `before`, the `phrase` with the box, `after`.
+
+  The description follows behind a space, and a full stop ends it.
+  """
+
+  before: str
+  phrase: str
+  after: str
+
+
+_IT_IS = Description("", "It", " is")
+# The sentences of the paper's instructions; the prompt is one of them.
+DESCRIPTIONS = (
+  Description("What is ", "it", "? It is"),
+  Description("What is ", "this", "? This is"),
+  Description("Describe ", "this object", ". This object is"),
+  _IT_IS,
+  Description("", "This", " is"),
+  Description("", "The object", " is"),
+)
 
 
 def caption() -> str:
@@ -36,12 +67,27 @@ def describe(
   cells = location.box_to_bins(box_xyxy, num_bins, rounding)
   place = "".join(vocab_lib.location_text(cell) for cell in cells)
   return (
-    f"{vocab_lib.GROUNDING}{vocab_lib.PHRASE}It{vocab_lib.PHRASE_END}"
-    f"{vocab_lib.OBJECT}{place}{vocab_lib.OBJECT_END} is"
+    f"{vocab_lib.GROUNDING}{_IT_IS.before}"
+    f"{vocab_lib.PHRASE}{_IT_IS.phrase}{vocab_lib.PHRASE_END}"
+    f"{vocab_lib.OBJECT}{place}{vocab_lib.OBJECT_END}{_IT_IS.after}"
   )
 
 
 def question(text: str, grounded: bool = False) -> str:
   """Asks a question; `grounded` asks for boxes in the answer, too."""
   prefix = vocab_lib.GROUNDING if grounded else ""
-  return f"{prefix}Question: {text.strip()} Answer:"
+  return f"{prefix}{QUESTION}{text.strip()}{ANSWER}"
+
+
+def instruction(text: str) -> str:
+  """Asks, without a picture, for what an instruction says.
+
+  Its lines are closed by `</line>`, as those of text are; an input that the
+  instruction speaks of is its last lines.
+  """
+  return "".join(line + vocab_lib.LINE for line in lines(text))
+
+
+def lines(text: str) -> list[str]:
+  """The lines of a text that are not blank."""
+  return [line for line in text.split("\n") if line.strip()]

@@ -138,6 +138,7 @@ def draw(config: ConfigDict, step: int, num_rows: int) -> Image.Image:
   data, model = config.data, config.model
   tokenizer = Tokenizer.load(data.tokenizer, model.num_bins)
   plan = pipeline.plan_stream(
+    [kind.to_dict() for kind in data.kinds],
     data.to_dict(),
     loader(data.data_dir, data.builders),
     tokenizer,

@@ -313,6 +313,10 @@ def test_other_tokenizers_are_refused(tmp_path):
   path.write_text(json.dumps({"model": {"type": "Unigram", "vocab": vocab}}))
   with pytest.raises(ValueError, match=r"begins with \['<s>', '<pad>'"):
     processor.read(tmp_path)
+  vocab = [[name, 0.0] for name in ("<s>", "<pad>", "</s>", "<unk>", "a")]
+  path.write_text(json.dumps({"model": {"type": "Unigram", "vocab": vocab}}))
+  with pytest.raises(ValueError, match="ends with '<mask>'"):
+    processor.read(tmp_path)
   settings = {"num_patch_index_tokens": 1000}
   (tmp_path / processor.PROCESSOR_FILE).write_text(json.dumps(settings))
   with pytest.raises(ValueError, match="1000 location tokens"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from kosmos2_jax.convert import huggingface, transfer, weights
+from kosmos2_jax.convert import huggingface, processor, transfer, weights
 from kosmos2_jax.convert.golden import Golden
 from kosmos2_jax.models import presets
 from kosmos2_jax.predictor import Predictor
@@ -120,6 +120,24 @@ def fairseq_state(params, vocab_size):
   state[decoder + "embed_positions._float_tensor"] = torch.zeros(1)
   state[decoder + "self_attn_sope.scale"] = torch.ones(32)
   return state
+
+
+def huggingface_folder(folder):
+  """A Hugging Face folder of a model for pictures of 16 pixels, 3 x 3 bins.
+
+  Returns the folder and the parameters.
+  """
+  tokenizer = Tokenizer.small(3)
+  sizes = presets.preset("tiny")
+  sizes |= {"num_bins": 3, "vocab_size": tokenizer.vocab.size}
+  sizes["decoder"]["depth"] = 1
+  params = random_params(sizes)[1]
+  folder.mkdir()
+  huggingface.write_config(folder, sizes)
+  huggingface.write_generation(folder, 4)
+  processor.write(folder, tokenizer, sizes["vision"]["image_size"])
+  weights.write(folder, copy.deepcopy(params), sizes["vocab_size"])
+  return folder, params
 
 
 def clip_folder(folder, sizes, seed=0):

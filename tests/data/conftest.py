@@ -47,7 +47,8 @@ class Maker:
 
   def sample(self, key="000", *, picture=None, suffix="jpg", **changes):
     """Members of a good sample."""
-    fields = self.fields(**({"id": int(key)} | changes))
+    record_id = int(key) if key.isdigit() else key
+    fields = self.fields(**({"id": record_id} | changes))
     return {
       f"{key}.{suffix}": self.jpeg() if picture is None else picture,
       f"{key}.json": json.dumps(fields).encode(),

@@ -107,6 +107,17 @@ def test_with_room_for_all_answers_the_best_are_found(length_penalty):
     )
 
 
+def test_never_waits_for_what_a_longer_answer_may_be_worth():
+  prompts = ((1, 2), (0,))
+  soon, late = (
+    search(BeamOptions(2, 2.0, early_stopping=when), prompts=prompts)
+    for when in (False, "never")
+  )
+  assert np.asarray(soon[1]).tolist() == [2, 2]
+  assert np.asarray(late[1]).tolist() == [3, 3]
+  assert (np.asarray(late[3]) > np.asarray(soon[3])).all()
+
+
 def test_few_beams_follow_their_own_rows():
   # Without a token that ends, two beams are easy to follow by hand.
   tokens = np.asarray(search(BeamOptions(2), eos_id=-1)[0])

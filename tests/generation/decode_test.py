@@ -115,3 +115,49 @@ def test_text_only_prompts_decode(prompts):
   )
   logits = model.apply({"params": params}, tokens[1:2, :7])
   assert int(output.tokens[1, 0]) == int(logits[0, -1].argmax())
+
+
+def test_what_a_prefix_says_is_not_repeated_either(prompts):
+  model, params, tokens, _, images, image_mask = prompts
+  start = 7
+  tokens = tokens.at[:, :start].set(tokens[:1, :start])
+  # What this model likes to say; the last assertion below holds it to that.
+  tokens = tokens.at[:, start - 1].set(538)
+  options = decode.Options(no_repeat_ngram_size=1)
+  asked = {"max_new_tokens": NEW, "eos_id": -1, "options": options}
+  lengths = jnp.full(3, tokens.shape[1])
+  # Every row is about the first one's picture.
+  whole = decode.generate(
+    model,
+    params,
+    tokens,
+    lengths,
+    jnp.stack([images[0]] * 3),
+    image_mask,
+    **asked,
+  )
+  prefix = decode.Prefix(
+    tokens[:1, :start],
+    images[:1],
+    image_mask[:1, :start],
+    jnp.zeros(3, jnp.int32),
+  )
+  split = decode.generate(
+    model,
+    params,
+    tokens[:, start:],
+    lengths - start,
+    prefix=prefix,
+    **asked,
+  )
+  np.testing.assert_array_equal(split.tokens, whole.tokens)
+  free = decode.generate(
+    model,
+    params,
+    tokens[:, start:],
+    lengths - start,
+    prefix=prefix,
+    max_new_tokens=NEW,
+    eos_id=-1,
+  )
+  assert 538 in np.asarray(free.tokens)

@@ -1,7 +1,6 @@
 """Shards to records that can be read at random, once and for all."""
 
 import contextlib
-import io
 import json
 import os
 import pathlib
@@ -14,7 +13,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data.building.drops import DropReport
+from data.building import builder as building
+from data.building import identity, reading
+from data.building.drops import Drop, DropReport
 from data.grit import grit_builder, shards
 from data.grit.grit_builder import Grit, prepare
 
@@ -131,19 +132,38 @@ def test_picture_that_only_pillow_decodes_is_dropped(
   path = maker.tar(maker.sample("001"), maker.sample("002"))
   answers = iter([False, True])
   monkeypatch.setattr(
-    grit_builder, "_tensorflow_decodes", lambda data: next(answers)
+    reading, "_tensorflow_decodes", lambda data: next(answers)
   )
   builder = prepare(path, tmp_path)
   assert [example["id"] for example in stored(builder)] == [b"2"]
+  # Its items are not in the data, so they are not counted.
+  assert (builder.report.items_read, builder.report.items_kept) == (3, 3)
 
 
-def test_tensorflow_decodes(maker):
-  data = maker.jpeg()
-  assert grit_builder._tensorflow_decodes(data)
-  assert not grit_builder._tensorflow_decodes(data[: len(data) // 2])
-  grey = io.BytesIO()
-  maker.picture().convert("L").save(grey, "PNG")
-  assert grit_builder._tensorflow_decodes(grey.getvalue())
+def test_duplicate_ids(maker, tmp_path):
+  dropped = maker.sample("001", id=1, noun_chunks=[], ref_exps=[])
+  good = maker.sample("002", id=1, caption="a dog on grass!")
+  paths = [
+    maker.tar(dropped, good, name="0.tar"),
+    maker.tar(maker.sample("003", id="1"), name="1.tar"),
+  ]
+  builder = prepare(paths, tmp_path / "data")
+  [example] = stored(builder)
+  assert example["caption"] == b"a dog on grass!"
+  counts = {r.name: n for r, n in builder.report.counts.items()}
+  assert counts == {"NO_BOX_LEFT": 1, "DUPLICATE_ID": 1, "TXT_DIFFERS": 1}
+  assert builder.report.examples[Drop.DUPLICATE_ID] == ["1.tar:1"]
+  assert (builder.report.records_read, builder.report.records_kept) == (3, 1)
+  assert (builder.report.items_read, builder.report.items_kept) == (3, 3)
+
+
+def test_shorter_side(maker, tmp_path):
+  path = maker.tar(maker.sample(picture=maker.jpeg(120, 80)))
+  builder = prepare(path, tmp_path, shorter_side=40)
+  [example] = builder.as_data_source(split="train")
+  assert example["image"].shape == (40, 60, 3)
+  assert builder.report.counts == {Drop.PICTURE_RESIZED: 1}
+  assert builder.data_path != prepare(path, tmp_path).data_path
 
 
 def test_order_depends_on_ids_alone(maker, tmp_path):
@@ -167,7 +187,7 @@ def test_second_call_reads_nothing(maker, tmp_path, monkeypatch, capsys):
     shards, "read_shards", lambda *a, **k: pytest.fail("reads again")
   )
   # Nor needs a place to write to.
-  monkeypatch.setattr(grit_builder, "_locked", lambda path: pytest.fail(path))
+  monkeypatch.setattr(building, "_locked", lambda path: pytest.fail(path))
   os.utime(path, (0, 0))  # A checkout changes times.
   second = prepare([f"{path.parent}/*.tar"], tmp_path)
   assert second.data_path == first.data_path
@@ -189,7 +209,7 @@ def test_changed_shards_are_read_again(maker, tmp_path, monkeypatch):
   (tmp_path / "00001.tar").rename(tmp_path / "00002.tar")
   seen.append(prepared())
   # Large shards: by time.
-  monkeypatch.setattr(grit_builder, "HASHED_BYTES", 0)
+  monkeypatch.setattr(identity, "HASHED_BYTES", 0)
   seen.append(prepared())
   os.utime(tmp_path / "00000.tar", (0, 0))
   seen.append(prepared())

@@ -1,0 +1,85 @@
+"""Builders whose annotation files name pictures that lie somewhere else."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from data.building import coco, picture_folder
+from data.building.builder import FilesBuilder
+from data.building.drops import Drop, DropReport
+from data.building.pictures import Picture, check_picture
+
+ARGUMENTS = {
+  "pictures": "folders, tar or zip files with the pictures",
+  "min_side": "shorter side in pixels below which a picture is dropped",
+  "shorter_side": "to which larger pictures are resized; 0: none are",
+}
+
+
+class NamedPicturesBuilder(FilesBuilder):
+  """A builder with the arguments of `ARGUMENTS`.
+
+  What is prepared is known by the annotation files, and by how many pictures
+  there are: to read the pictures themselves would take minutes.
+  """
+
+  @classmethod
+  def facts(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as JSON holds them, pictures by their number."""
+    places = describe(arguments["pictures"])
+    return super().facts(arguments) | {"pictures": places}
+
+
+class NamedPictures:
+  """Gives pictures by name, checked and as they are to be stored.
+
+  The picture given last is kept: annotations of one often follow each other.
+  """
+
+  def __init__(
+    self,
+    paths: picture_folder.Paths,
+    report: DropReport,
+    *,
+    min_side: int,
+    shorter_side: int,
+  ):
+    """Opens the places; see `PictureFolder` and `check_picture`."""
+    self._folder = picture_folder.PictureFolder(paths, report)
+    self._report = report
+    self._sides = {"min_side": min_side, "shorter_side": shorter_side}
+    self._last: tuple[str, Picture] | None = None
+
+  def __enter__(self) -> "NamedPictures":
+    return self
+
+  def __exit__(self, *error: object) -> None:
+    self._folder.close()
+
+  def load(self, name: str, where: str) -> bytes:
+    """The encoded picture; `where` names the place that asks for it.
+
+    Raises Dropped: the reasons of `PictureFolder.read` and `check_picture`.
+    """
+    if self._last is None or self._last[0] != name:
+      data = coco.read_picture(self._folder.read, name)
+      self._last = name, check_picture(data, **self._sides)
+    picture = self._last[1]
+    if picture.reencoded:
+      self._report.add(Drop.PICTURE_REENCODED, where)
+    return picture.data
+
+
+def describe(paths: picture_folder.Paths) -> list[dict[str, Any]]:
+  """Name and size of archives, name and number of files of folders.
+
+  Files count in a folder and in the folders in it, where pictures are found.
+  """
+  places = []
+  for path in picture_folder.find(paths):
+    if path.is_dir():
+      folders = [path, *(p for p in path.iterdir() if p.is_dir())]
+      number = sum(1 for folder in folders for _ in folder.iterdir())
+      places.append({"name": path.name, "files": number})
+    else:
+      places.append({"name": path.name, "bytes": path.stat().st_size})
+  return places

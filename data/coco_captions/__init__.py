@@ -1,0 +1,1 @@
+"""COCO captions: pictures with five captions, in Karpathy's splits."""

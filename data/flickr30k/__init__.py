@@ -1,0 +1,1 @@
+"""Flickr30k: pictures with five captions, in Karpathy's splits."""

@@ -1,0 +1,1 @@
+"""Instructions in words: Unnatural Instructions, FLAN, Alpaca."""

@@ -1,0 +1,1 @@
+"""Web pages of text with pictures in it: MMC4, OBELICS."""

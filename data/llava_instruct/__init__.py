@@ -1,0 +1,1 @@
+"""LLaVA-Instruct: conversations about COCO pictures."""

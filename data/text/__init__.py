@@ -1,0 +1,1 @@
+"""Text without pictures: JSONL, plain text, any text data set of TFDS."""

@@ -1,0 +1,1 @@
+"""VQAv2: questions about COCO pictures, each with ten answers."""
