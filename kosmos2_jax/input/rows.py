@@ -168,7 +168,7 @@ class RowMaker:
     slots = self.schedule.slots(step, self.layout.examples(self._groups))
     result = []
     for slot, example in zip(slots, read_examples(slots), strict=True):
-      document, _ = self._write(slot, example)
+      document, _, _ = self.write(slot, example)
       size = document.num_tokens, len(document.pictures)
       result.append((slot.kind.name, *size))
     return result
