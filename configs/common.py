@@ -193,9 +193,32 @@ def _data() -> ConfigDict:
   # How a picture becomes a square: "crop" (shorter side to size, centre, boxes
   # follow; as published) or "squash" (as at evaluation: the whole picture).
   data.view = "crop"
+  # See `_augmentation`; all off, as published.
+  data.augmentation = _augmentation()
+  # Decodes large JPEGs to a half, a quarter or an eighth of their sides where
+  # that is enough: sooner, with slightly other pixels (see docs/data.md).
+  data.fast_decode = False
   # Threads that decode pictures.
   data.num_threads = 2
   return data
+
+
+def _augmentation() -> ConfigDict:
+  """Random changes of every picture; boxes and words follow."""
+  augmentation = ConfigDict()
+  # Smallest and largest part of the area that is cut out, e.g. (0.5, 1.0); ()
+  # leaves the view as it is.
+  augmentation.crop_area = ()
+  # Smallest and largest width / height of the cut; with the view "squash",
+  # times that of the picture.
+  augmentation.crop_aspect = (3 / 4, 4 / 3)
+  # How often a picture with its English words is mirrored, where they allow it.
+  augmentation.flip_probability = 0.0
+  # Factors are drawn from 1 - x .. 1 + x.
+  augmentation.brightness = 0.0
+  augmentation.contrast = 0.0
+  augmentation.saturation = 0.0
+  return augmentation
 
 
 def _optimizer() -> ConfigDict:

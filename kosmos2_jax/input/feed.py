@@ -80,6 +80,7 @@ class Feed:
     spec = self._maker.spec()
     context = self._maker.context
     size = context.image_size
+    looks = self._maker.looks
 
     # Nothing here needs AutoGraph's rewriting of Python.
     @tf.autograph.experimental.do_not_convert
@@ -98,24 +99,37 @@ class Feed:
     ) -> dict[str, tf.Tensor]:
       del is_open
       encoded = rows.pop("encoded")
-      flat = tf.reshape(encoded, [-1])
-      # Where there is no picture nothing is decoded; the model gets zeros.
-      where = tf.where(tf.strings.length(flat) > 0)
-      squares = tf.map_fn(
-        lambda encoded: image_ops.view(
-          image_ops.decode(encoded), size, context.view
-        ),
-        tf.gather(flat, where[:, 0]),
-        fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8),
+      shape = encoded.shape.as_list()
+      places = {key: rows.pop(key) for key in looks.spec(shape)}
+      places["encoded"] = encoded
+      # Normalised one by one, while the pixels are in the processor's cache.
+      images = tf.map_fn(
+        picture,
+        {
+          key: tf.reshape(value, [-1, *value.shape[2:]])
+          for key, value in places.items()
+        },
+        fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32),
         parallel_iterations=num_threads,
       )
-      images = tf.scatter_nd(
-        where,
-        image_ops.normalize(squares),
-        tf.constant([flat.shape[0], size, size, 3], tf.int64),
+      return {**rows, "images": tf.reshape(images, [*shape, size, size, 3])}
+
+    def picture(place: dict[str, tf.Tensor]) -> tf.Tensor:
+      # Where there is no picture nothing is decoded; the model gets zeros.
+      return tf.cond(
+        tf.strings.length(place["encoded"]) > 0,
+        lambda: image_ops.normalize(square(place)),
+        lambda: tf.zeros([size, size, 3]),
       )
-      shape = [*encoded.shape, size, size, 3]
-      return {**rows, "images": tf.reshape(images, shape)}
+
+    def square(place: dict[str, tf.Tensor]) -> tf.Tensor:
+      if looks.scales:
+        image = image_ops.decode_scaled(place["encoded"], place["ratios"])
+      else:
+        image = image_ops.decode(place["encoded"])
+      if looks.is_on:
+        return image_ops.augment(image, place["draws"], size)
+      return image_ops.view(image, size, context.view)
 
     options = tf.data.Options()
     options.deterministic = True

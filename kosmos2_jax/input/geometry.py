@@ -13,6 +13,9 @@ BoxXyxy = tuple[float, float, float, float]
 # A box of which the crop keeps less than this part of its area is dropped.
 MIN_AREA_KEPT = 0.2
 
+# What a JPEG decoder can divide the sides by while it decodes.
+DECODE_RATIOS = (1, 2, 4, 8)
+
 VIEWS = ("crop", "squash")
 
 # JPEG markers that start a frame and so carry height and width: all of SOF0
@@ -103,6 +106,57 @@ def crop_box(
   if (x2 - x1) * (y2 - y1) / area < MIN_AREA_KEPT:
     return None
   return x1 / size, y1 / size, x2 / size, y2 / size
+
+
+def decode_ratio(
+  encoded: bytes, shape: tuple[int, int], part_xyxy: BoxXyxy, size: int
+) -> int:
+  """How many times smaller a picture may be decoded: 1, 2, 4 or 8.
+
+  The largest at which a part of it still has `size` pixels a side; a PNG is
+  always decoded whole.
+  """
+  if encoded[:2] != b"\xff\xd8":
+    return 1
+  height, width = shape
+  x1, y1, x2, y2 = part_xyxy
+  # A millionth of a pixel, because a part may be a quotient rounded down.
+  pixels = min((x2 - x1) * width, (y2 - y1) * height) + 1e-6
+  fitting = [ratio for ratio in DECODE_RATIOS if pixels >= ratio * size]
+  return max(fitting, default=1)
+
+
+def view_xyxy(height: int, width: int, size: int, how: str) -> BoxXyxy:
+  """The part of a picture that a view shows, 0..1 of the picture."""
+  if how == "squash":
+    return 0.0, 0.0, 1.0, 1.0
+  height, width = resized_shape(height, width, size)
+  left, top = crop_offset(width, size), crop_offset(height, size)
+  right, bottom = left + size, top + size
+  return left / width, top / height, right / width, bottom / height
+
+
+def box_in_part(
+  box_xyxy: BoxXyxy, part_xyxy: BoxXyxy, *, flip: bool = False
+) -> BoxXyxy:
+  """A box of the picture as a box of a part of it, neither cut nor dropped.
+
+  Args:
+    box_xyxy: corners, 0..1 of the whole picture.
+    part_xyxy: the part, 0..1 of the whole picture.
+    flip: whether the part is mirrored.
+
+  Returns:
+    Corners where 0..1 is the part. A box that is inverted or holds a NaN stays
+    so.
+  """
+  left, top, right, bottom = part_xyxy
+  width, height = right - left, bottom - top
+  x1, y1, x2, y2 = box_xyxy
+  x1, x2 = (x1 - left) / width, (x2 - left) / width
+  if flip:
+    x1, x2 = 1 - x2, 1 - x1
+  return x1, (y1 - top) / height, x2, (y2 - top) / height
 
 
 def squash_box(box_xyxy: BoxXyxy) -> BoxXyxy | None:

@@ -1,18 +1,21 @@
-"""Pictures: decode, crop or squash to a square, normalise.
+"""Pictures: decode, crop or squash to a square, augment, normalise.
 
-Pure TensorFlow functions. The resampling is the bicubic, antialiased one of
-Pillow and torchvision, and like there its result is rounded to whole numbers.
-Decoding gives Pillow's pixels exactly; resampling differs from Pillow's in one
-pixel of seven, by one level of 255, rarely more (Pillow rounds between its two
-passes as well).
+Pure TensorFlow functions. Decoding gives Pillow's pixels exactly; resampling
+(see `resampling`) differs from Pillow's in one value of six, by one level of
+255, rarely more.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 from jaxtyping import Float32, UInt8
 
 from kosmos2_jax.batch import IMAGE_MEAN, IMAGE_STDDEV
-from kosmos2_jax.input import geometry
+from kosmos2_jax.input import geometry, resampling
+
+# What red, green and blue add to a pixel's brightness (ITU-R BT.601).
+_GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def decode(
@@ -24,6 +27,24 @@ def decode(
   and less accurate.
   """
   return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def decode_scaled(
+  encoded: tf.Tensor, ratio: tf.Tensor
+) -> UInt8[tf.Tensor, "height width 3"]:
+  """Decodes a JPEG to 1/ratio of its sides; 1, 2, 4 or 8.
+
+  The inverse transform leaves out the finest waves of each block of 8 x 8
+  pixels: about the mean of ratio x ratio pixels, for less work.
+  """
+
+  def branch(fixed: int) -> Callable[[], tf.Tensor]:
+    return lambda: tf.io.decode_jpeg(
+      encoded, channels=3, ratio=fixed, dct_method="INTEGER_ACCURATE"
+    )
+
+  index = tf.reduce_sum(tf.cast(ratio >= geometry.DECODE_RATIOS, tf.int32)) - 1
+  return tf.switch_case(index, [branch(r) for r in geometry.DECODE_RATIOS])
 
 
 def decode_or_raise(
@@ -65,12 +86,25 @@ def view(
   if how not in geometry.VIEWS:
     raise ValueError(f"a view is one of {geometry.VIEWS}, found {how!r}")
   shape = tf.shape(image)[:2]
+  # A picture that needs no scaling is cut only, and the same to the last bit.
+  longer = tf.reduce_max(shape) if how == "squash" else size
   square = tf.cond(
-    tf.reduce_all(shape == size),
-    lambda: image,
+    tf.logical_and(tf.reduce_min(shape) == size, longer == size),
+    lambda: _cut_middle(image, shape, size),
     lambda: _resample(image, shape, size, how),
   )
   return tf.ensure_shape(square, [size, size, 3])
+
+
+def _cut_middle(image: tf.Tensor, shape: tf.Tensor, size: int) -> tf.Tensor:
+  top, left = tf.unstack(_offset(shape, size))
+  return image[top : top + size, left : left + size]
+
+
+def _offset(shape: tf.Tensor, size: int) -> tf.Tensor:
+  # tf.round rounds halves to even, as Python's round.
+  offset = tf.round(tf.cast(shape - size, tf.float32) / 2.0)
+  return tf.cast(offset, tf.int32)
 
 
 def _resample(
@@ -80,21 +114,60 @@ def _resample(
     # Whole-number division equals int(size * longer / shorter), also where
     # the floating-point quotient is rounded.
     target = size * shape // tf.reduce_min(shape)
-    # tf.round rounds halves to even, as Python's round.
-    offset = tf.round(tf.cast(target - size, tf.float32) / 2.0)
+    offset = tf.cast(_offset(target, size), tf.float32)
   else:
     target = tf.constant([size, size])
     offset = tf.zeros([2])
-  # One op resizes and cuts: what lies outside of the crop is never computed.
-  result = tf.raw_ops.ScaleAndTranslate(
-    images=image[None],
-    size=[size, size],
-    scale=tf.cast(target, tf.float32) / tf.cast(shape, tf.float32),
-    translation=-offset,
-    kernel_type="keyscubic",
-    antialias=True,
-  )[0]
-  return tf.cast(tf.clip_by_value(tf.round(result), 0.0, 255.0), tf.uint8)
+  pixel = tf.cast(shape, tf.float32) / tf.cast(target, tf.float32)
+  return resampling.cut_square(
+    image, begin=offset * pixel, end=(offset + size) * pixel, size=size
+  )
+
+
+def augment(
+  image: UInt8[tf.Tensor, "height width 3"],
+  numbers: Float32[tf.Tensor, " 8"],
+  size: int,
+) -> UInt8[tf.Tensor, "size size 3"]:
+  """A cut of the picture as a square, mirrored and recoloured.
+
+  Brightness is multiplied; contrast and saturation move every pixel away from
+  (above 1) or towards (below 1) the grey of the whole cut and the pixel's own.
+
+  Args:
+    image: the whole picture.
+    numbers: as `augmentation.Draw.numbers` has them.
+    size: side of the result.
+  """
+  extent = tf.cast(tf.shape(image)[:2], tf.float32)
+  x1, y1, x2, y2, flip, brightness, contrast, saturation = tf.unstack(numbers)
+  square = resampling.cut_square(
+    image,
+    begin=tf.stack([y1, x1]) * extent,
+    end=tf.stack([y2, x2]) * extent,
+    size=size,
+  )
+  square = tf.cond(flip > 0, lambda: tf.reverse(square, [1]), lambda: square)
+  unchanged = tf.reduce_all(numbers[5:] == 1.0)
+  return tf.cond(
+    unchanged,
+    lambda: square,
+    lambda: _recolour(square, brightness, contrast, saturation),
+  )
+
+
+def _recolour(
+  square: tf.Tensor,
+  brightness: tf.Tensor,
+  contrast: tf.Tensor,
+  saturation: tf.Tensor,
+) -> tf.Tensor:
+  pixels = tf.cast(square, tf.float32) * brightness
+  grey = tf.reduce_mean(tf.reduce_sum(pixels * _GREY_WEIGHTS, -1))
+  pixels = grey + (pixels - grey) * contrast
+  greys = tf.reduce_sum(pixels * _GREY_WEIGHTS, -1, keepdims=True)
+  pixels = greys + (pixels - greys) * saturation
+  return tf.cast(tf.clip_by_value(tf.round(pixels), 0.0, 255.0), tf.uint8)
 
 
 def normalize(

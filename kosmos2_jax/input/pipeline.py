@@ -18,6 +18,7 @@ from absl import logging
 
 from kosmos2_jax.batch import Batch
 from kosmos2_jax.input import geometry, image_ops
+from kosmos2_jax.input.augmentation import Augmentation
 from kosmos2_jax.input.feed import Feed
 from kosmos2_jax.input.rows import RowMaker, read_examples, reasons
 from kosmos2_jax.input.schedule import Kind, Layout, Schedule, make_kinds
@@ -32,6 +33,16 @@ __all__ = [
   "make_stream",
   "plan_stream",
 ]
+
+# Arguments of `make_stream` that a config's section `data` has as they are.
+_COPIED_OPTIONS = (
+  "seq_len",
+  "view",
+  "images_per_row",
+  "pack_groups",
+  "fast_decode",
+  "num_threads",
+)
 
 
 def make_stream(
@@ -49,6 +60,8 @@ def make_stream(
   images_per_row: int = 1,
   rows_per_step: int | None = None,
   pack_groups: int = 1,
+  augmentation: Augmentation | None = None,
+  fast_decode: bool = False,
   num_threads: int = 2,
   prefetch: int = 2,
 ) -> "Stream":
@@ -71,6 +84,9 @@ def make_stream(
       packed into; None: a row for each.
     pack_groups: parts of a step that are packed by themselves; any number of
       shards that divides it makes the same batches.
+    augmentation: what is drawn for every picture; None: nothing.
+    fast_decode: whether large JPEGs are decoded to a half, a quarter or an
+      eighth of their sides, where that is enough; other pixels, sooner.
     num_threads: threads that decode pictures.
     prefetch: batches made ahead.
 
@@ -95,6 +111,8 @@ def make_stream(
     num_latents=num_latents,
     seq_len=seq_len,
     images_per_row=images_per_row,
+    augmentation=augmentation or Augmentation(),
+    fast_decode=fast_decode,
   )
   return Stream(
     maker, start_step=start_step, num_threads=num_threads, prefetch=prefetch
@@ -164,9 +182,9 @@ def plan_stream(
     "num_latents": num_latents,
     "seed": seed,
     "rows_per_step": data["rows_per_step"] if data["pack"] else None,
+    "augmentation": Augmentation(**data["augmentation"]),
   }
-  names = ("seq_len", "view", "images_per_row", "pack_groups", "num_threads")
-  options |= {name: data[name] for name in names}
+  options |= {name: data[name] for name in _COPIED_OPTIONS}
   layout = Layout(kinds, options["rows_per_step"], options["pack_groups"])
   return StreamPlan(kinds, layout.num_rows, options)
 

@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kosmos2_jax.input import geometry, image_ops, packing, shuffling, text_ops
+from kosmos2_jax.input import geometry, image_ops, packing, text_ops
+from kosmos2_jax.input.augmentation import Augmentation
 from kosmos2_jax.input.documents import Document
+from kosmos2_jax.input.looks import Look, Looks
 from kosmos2_jax.input.schedule import Layout, Schedule, Slot
 from kosmos2_jax.text.tokenizer import Tokenizer
 
@@ -17,12 +19,14 @@ class Group(NamedTuple):
   Attributes:
     slots: what the examples are.
     documents: what the recipes made of them.
+    looks: how the pictures of each document are looked at.
     rows: for each row, which of them are its segments.
     reasons: what was left out and why, for each of them.
   """
 
   slots: list[Slot]
   documents: list[Document]
+  looks: list[list[Look]]
   rows: list[list[int]]
   reasons: list[list[str]]
 
@@ -47,6 +51,7 @@ class RowMaker:
     schedule: says which examples they are.
     layout: says which rows they may go to.
     context: what the ops are told.
+    looks: says how pictures are looked at.
     images_per_row: pictures a row has room for.
   """
 
@@ -62,6 +67,8 @@ class RowMaker:
     num_latents: int,
     seq_len: int,
     images_per_row: int,
+    augmentation: Augmentation,
+    fast_decode: bool,
   ):
     """Takes the numbers of the stream; see `make_stream`.
 
@@ -83,6 +90,12 @@ class RowMaker:
     self.context = text_ops.Context(
       tokenizer, image_size, view, max_text, num_latents
     )
+    self.looks = Looks(
+      augmentation,
+      context=self.context,
+      seed=schedule.seed,
+      fast_decode=fast_decode,
+    )
     self.images_per_row = images_per_row
     self._groups = groups
     self._seq_len = seq_len
@@ -99,10 +112,11 @@ class RowMaker:
       "example_index": ([count], np.int64),
       "reasons": ([num_kinds, num_reasons], np.int32),
       "encoded": ([count, self.images_per_row], np.str_),
+      **self.looks.spec([count, self.images_per_row]),
     }
 
   def rows(self, step: int) -> list[np.ndarray]:
-    """The arrays of `spec`: of a batch, reasons by kind, encoded pictures.
+    """The arrays of `spec`: of a batch, reasons by kind, pictures, looks.
 
     A row's pictures are in the order of their slots; "" where it has fewer.
 
@@ -112,7 +126,7 @@ class RowMaker:
     """
     group = self._make(step, self._groups)
     numbers = [self._kind_numbers[slot.kind.name] for slot in group.slots]
-    rows = []
+    rows, looks = [], []
     encoded = np.full([len(group.rows), self.images_per_row], b"", object)
     for i, chosen in enumerate(group.rows):
       rows.append(
@@ -122,6 +136,7 @@ class RowMaker:
       )
       pictures = [p for k in chosen for p in group.documents[k].pictures]
       encoded[i, : len(pictures)] = pictures
+      looks.append([look for k in chosen for look in group.looks[k]])
     counts = np.zeros(
       [len(self._kind_numbers), len(self._reason_numbers)], np.int32
     )
@@ -136,6 +151,7 @@ class RowMaker:
       index + step * self.layout.num_rows,
       counts,
       encoded,
+      *self.looks.arrays(looks, encoded.shape),
     ]
 
   def row_slots(self, step: int, row: int) -> list[Slot]:
@@ -152,7 +168,7 @@ class RowMaker:
     slots = self.schedule.slots(step, self.layout.examples(self._groups))
     result = []
     for slot, example in zip(slots, read_examples(slots), strict=True):
-      document, _ = self._write(slot, example)
+      document, _, _ = self.write(slot, example)
       size = document.num_tokens, len(document.pictures)
       result.append((slot.kind.name, *size))
     return result
@@ -161,19 +177,19 @@ class RowMaker:
     """The encoded pictures of a step, each with how errors call it."""
     slots = self.schedule.slots(step, self.layout.examples(self._groups))
     for slot, example in zip(slots, read_examples(slots), strict=True):
-      document, _ = self._write(slot, example)
+      document, _, _ = self.write(slot, example)
       yield from name_pictures(slot.name(example), document)
 
   def _make(self, step: int, groups: range) -> Group:
     """Reads, writes and packs the examples of consecutive groups."""
     slots = self.schedule.slots(step, self.layout.examples(groups))
     examples = read_examples(slots)
-    documents, left_out = [], []
+    result = Group(slots, [], [], [], [])
     for slot, example in zip(slots, examples, strict=True):
-      document, why = self._write(slot, example)
-      documents.append(document)
-      left_out.append(why)
-    result = Group(slots, documents, [], left_out)
+      document, looks, reasons = self.write(slot, example)
+      result.documents.append(document)
+      result.looks.append(looks)
+      result.reasons.append(reasons)
     start = 0
     for number in groups:
       size = len(self.layout.examples(range(number, number + 1)))
@@ -207,30 +223,23 @@ class RowMaker:
       group.reasons[k].append("no_room")
     return placed
 
-  def _write(
+  def write(
     self, slot: Slot, example: text_ops.Example
-  ) -> tuple[Document, list[str]]:
-    """The document of an example, and what is left out of it."""
-    image = example.get("image")
+  ) -> tuple[Document, list[Look], list[str]]:
+    """The document of an example, its looks, and what is left out of it."""
+    image, name = example.get("image"), slot.name(example)
     if image:
       try:
         shape = geometry.image_shape(image)
       except ValueError:
-        image_ops.decode_or_raise(image, slot.name(example))
+        image_ops.decode_or_raise(image, name)
         raise
       example = {**example, "image_shape": shape}
-    rng = shuffling.example_random(
-      self.schedule.seed, slot.kind.name, "example", slot.position
-    )
-    name = slot.name(example)
-    example = text_ops.start(example, rng)
-    for op in slot.kind.recipe:
-      example = op(example, self.context)
-    document = text_ops.document_of(example, self.context)
+    document, looks, reasons = self.looks.write(slot, example)
     for picture, encoded in name_pictures(name, document):
       if not encoded:  # "" stands for no picture from here on.
         image_ops.decode_or_raise(b"", picture)
-    return document, list(example["reasons"])
+    return document, looks, reasons
 
 
 def name_pictures(

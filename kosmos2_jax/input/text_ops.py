@@ -24,6 +24,7 @@ REASONS = {
   "low_score": "boxes whose score is below the recipe's threshold",
   "empty_box": "boxes without area",
   "cropped_out": "boxes of which the centre crop keeps too little",
+  "flip_refused": "pictures not mirrored, as their words do not allow it",
   "bad_span": "phrases outside of the caption, blank or without any token",
   "no_boxes": "examples without any box left; their row is the plain caption",
   "expression_left_out": "expressions for which the row has no room",

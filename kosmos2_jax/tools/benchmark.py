@@ -7,21 +7,45 @@ Prints medians and ratios (above 1: ours is faster) of loading, image encoding,
 prefill, decoding and `locate`; needs torch and transformers (the `dev` extra)
 for the comparison and measures ours alone without them. The answers of both
 are compared, too. Use an otherwise idle machine.
+
+  python -m kosmos2_jax.tools.benchmark input --output=input.json
+
+Prints what an example costs the processor, from the file to the batch: whole
+streams of 640 x 480 JPEGs and of the same stored small, each stage, and the
+processor of `transformers` on the same pictures and captions.
 """
 
+import io
 import json
+import os
 import platform
 import sys
-from collections.abc import Sequence
+import tarfile
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+# Before TensorFlow is loaded: its greetings are no part of the output.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import jax
 from absl import flags
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from data import load_source
 from kosmos2_jax.benchmarks import inference
-from kosmos2_jax.convert import huggingface, peer
+from kosmos2_jax.convert import huggingface, peer, processor
+from kosmos2_jax.input import speed
+from kosmos2_jax.input.sources import TfdsSource
+from kosmos2_jax.text.tokenizer import Tokenizer
+
+# Width and height of the pictures that `input` makes: originals, and stored
+# with a shorter side of 256 and of what the released model sees.
+SIZES = ((640, 480), (341, 256), (298, 224))
+# How often it takes each picture, so that an epoch is several batches.
+COPIES = 10
 
 
 def show(results: Sequence[inference.Result]) -> Table:
@@ -50,6 +74,38 @@ def show(results: Sequence[inference.Result]) -> Table:
 
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns its status."""
+  commands = {"inference": _inference, "input": _input}
+  words = [word for word in argv[1:] if not word.startswith("-")]
+  try:
+    if {"--help", "-h"} & set(argv):
+      print(__doc__)
+    if len(words) != 1 or words[0] not in commands:
+      raise ValueError('say what to measure; there are "inference" and "input"')
+    return commands[words[0]](argv)
+  except (flags.Error, ImportError, OSError, ValueError) as error:
+    if "--traceback" in argv:
+      raise
+    print(f"benchmark: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
+
+
+def _read(read: flags.FlagValues, argv: Sequence[str]) -> bool:
+  """Reads the flags; False where only their list was asked for."""
+  define = {"flag_values": read}
+  flags.DEFINE_integer(
+    "repeats", 5, "Measurements of each case.", lower_bound=1, **define
+  )
+  flags.DEFINE_bool("compare", True, "Measure Hugging Face, too.", **define)
+  flags.DEFINE_string("output", None, "JSON file to write.", **define)
+  flags.DEFINE_bool("traceback", False, "Show where mistakes are.", **define)
+  if {"--help", "-h"} & set(argv):
+    print(read.get_help())
+    return False
+  read(list(argv))
+  return True
+
+
+def _inference(argv: Sequence[str]) -> int:
   read = flags.FlagValues()
   define = {"flag_values": read}
   flags.DEFINE_string(
@@ -57,9 +113,6 @@ def main(argv: Sequence[str]) -> int:
   )
   flags.DEFINE_multi_enum(
     "case", inference.CASES, inference.CASES, "What to measure.", **define
-  )
-  flags.DEFINE_integer(
-    "repeats", 5, "Measurements of each case.", lower_bound=1, **define
   )
   flags.DEFINE_integer(
     "new_tokens", 16, "Decode steps that are timed.", lower_bound=1, **define
@@ -70,22 +123,137 @@ def main(argv: Sequence[str]) -> int:
   flags.DEFINE_integer(
     "batch_size", 32, "Rows of locate at once.", lower_bound=1, **define
   )
-  flags.DEFINE_bool("compare", True, "Measure Hugging Face, too.", **define)
-  flags.DEFINE_string("output", None, "JSON file to write.", **define)
-  flags.DEFINE_bool("traceback", False, "Show where mistakes are.", **define)
-  try:
-    if {"--help", "-h"} & set(argv):
-      print(f"{__doc__}\n{read.get_help()}")
-      return 0
-    if read(list(argv))[1:] != ["inference"]:
-      raise ValueError('say what to measure; there is "inference"')
-    results = _run(read)
-  except (flags.Error, ImportError, OSError, ValueError) as error:
-    if "--traceback" in argv:
-      raise
-    print(f"benchmark: {' '.join(str(error).split())}", file=sys.stderr)
-    return 2
+  if not _read(read, argv):
+    return 0
+  results = _run(read)
   return int(any(result.same_tokens is False for result in results))
+
+
+def _input(argv: Sequence[str]) -> int:
+  read = flags.FlagValues()
+  define = {"flag_values": read}
+  flags.DEFINE_string(
+    "shards",
+    "data/grit/photos/*.tar",
+    "GrIT shards whose pictures and captions are used.",
+    **define,
+  )
+  flags.DEFINE_string(
+    "tokenizer", "small", '"small" or a SentencePiece model.', **define
+  )
+  flags.DEFINE_integer(
+    "num_threads", 1, "Threads that decode.", lower_bound=1, **define
+  )
+  flags.DEFINE_integer(
+    "per_step", 32, "Examples of a batch.", lower_bound=1, **define
+  )
+  flags.DEFINE_integer(
+    "memory_examples",
+    0,
+    "Examples during which the memory is watched; 0: none.",
+    lower_bound=0,
+    **define,
+  )
+  if not _read(read, argv):
+    return 0
+  missing = peer.missing()
+  if read.compare and missing:
+    print(f"ours alone is measured; to compare, pip install {missing}")
+  tokenizer = Tokenizer.load(read.tokenizer, 32)
+  options = speed.Options(
+    tokenizer, per_step=read.per_step, num_threads=read.num_threads
+  )
+  with tempfile.TemporaryDirectory() as name:
+    folder = Path(name)
+    sources = {
+      f"{width} x {height}": _photographs(
+        folder / f"{width}x{height}", read.shards, width, height
+      )
+      for width, height in SIZES
+    }
+    processor.write(folder, tokenizer, options.image_size)
+    found = speed.measure_all(
+      sources,
+      options,
+      repeats=read.repeats,
+      folder=name if read.compare and not missing else None,
+    )
+    memory = speed.measure_memory(
+      next(iter(sources.values())), options, read.memory_examples
+    )
+  Console().print(show_input(found))
+  for examples, mebibytes in memory:
+    print(f"memory after {examples} examples: {mebibytes:.0f} MiB")
+  if read.output:
+    content = {
+      "machine": platform.processor() or platform.machine(),
+      "options": {
+        k: v for k, v in options._asdict().items() if k != "tokenizer"
+      },
+      "milliseconds": {
+        where: {case: cost._asdict() for case, cost in costs.items()}
+        for where, costs in found.items()
+      },
+      "memory": memory,
+    }
+    Path(read.output).write_text(json.dumps(content, indent=2) + "\n")
+  return 0
+
+
+def show_input(found: Mapping[str, Mapping[str, speed.Cost]]) -> Table:
+  """The costs as a table; "faster" holds them against theirs of originals."""
+  table = Table()
+  table.add_column("")
+  for name in ("ms of processor", "ms of clock", "examples/s/core", "faster"):
+    table.add_column(name, justify="right")
+  theirs = next(iter(found.get("theirs", {}).values()), None)
+  for where, costs in found.items():
+    for case, cost in costs.items():
+      row = [f"{where}: {case}", f"{cost.cpu:.2f}", f"{cost.wall:.2f}"]
+      if where in ("ours", "theirs"):
+        row.append(f"{1e3 / cost.cpu:.0f}")
+        row.append(f"{theirs.cpu / cost.cpu:.2f}" if theirs else "")
+      table.add_row(*row)
+  return table
+
+
+def _photographs(
+  folder: Path, shards: str, width: int, height: int
+) -> TfdsSource:
+  """The pictures of shards in one size, several times, as prepared data."""
+  folder.mkdir()
+  given = load_source("grit", "train", folder / "given", shards=shards)
+  with tarfile.open(folder / "00000.tar", "w") as tar:
+    for number in range(COPIES * len(given)):
+      [example] = given.__getitems__([number % len(given)])
+      picture = Image.open(io.BytesIO(example["image"])).convert("RGB")
+      jpeg = io.BytesIO()
+      picture.resize((width, height), Image.Resampling.BICUBIC).save(
+        jpeg, "JPEG", quality=90
+      )
+      record = {
+        "id": number,
+        "caption": example["caption"],
+        "noun_chunks": [
+          [i["start"], i["end"], *i["box_xyxy"], i["score"]]
+          for i in example["noun_chunks"]
+        ],
+        "ref_exps": [],
+        "status": "success",
+        "width": width,
+        "height": height,
+        "original_width": width,
+        "original_height": height,
+      }
+      for suffix, content in (
+        ("jpg", jpeg.getvalue()),
+        ("json", json.dumps(record).encode()),
+      ):
+        member = tarfile.TarInfo(f"{number:09}.{suffix}")
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+  shard = str(folder / "00000.tar")
+  return load_source("grit", "train", folder / "data", shards=shard)
 
 
 def _run(read: flags.FlagValues) -> list[inference.Result]:

@@ -61,8 +61,10 @@ def test_views_are_those_of_pillow(height, width, size, how):
   result = image_ops.view(tf.constant(pixels), size, how).numpy()
   assert result.dtype == np.uint8
   difference = np.abs(result.astype(int) - np.asarray(picture, int))
-  # Pillow rounds to whole levels twice, this once.
-  assert difference.max() <= 1
+  # Both round to whole levels between their two passes, which come in the
+  # other order.
+  assert difference.max() <= 2
+  assert np.mean(difference > 1) < 1e-3
   assert np.mean(difference > 0) < 0.25
 
 
@@ -73,6 +75,34 @@ def test_a_picture_of_the_right_size_is_left_alone(how):
   np.testing.assert_array_equal(
     image_ops.view(tf.constant(noise), 56, how), noise
   )
+
+
+@pytest.mark.parametrize("shape", [(56, 81), (90, 56)])
+def test_a_picture_of_the_right_shorter_side_is_only_cut(shape):
+  rng = np.random.default_rng(0)
+  noise = rng.integers(0, 256, (*shape, 3), np.uint8)
+  top, left = (geometry.crop_offset(side, 56) for side in shape)
+  np.testing.assert_array_equal(
+    image_ops.view(tf.constant(noise), 56, "crop"),
+    noise[top : top + 56, left : left + 56],
+  )
+  squashed = image_ops.view(tf.constant(noise), 56, "squash")
+  assert (squashed != noise[top : top + 56, left : left + 56]).numpy().any()
+
+
+def test_columns_first_is_pillow_in_two_steps():
+  rng = np.random.default_rng(0)
+  pixels = smooth_picture(150, 201)
+  noise = rng.integers(-20, 20, pixels.shape)
+  pixels = np.clip(pixels + noise, 40, 215).astype(np.uint8)
+  picture = Image.fromarray(pixels)
+  for size in ((201, 64), (64, 64)):
+    picture = picture.resize(size, Image.Resampling.BICUBIC)
+  result = image_ops.view(tf.constant(pixels), 64, "squash").numpy()
+  difference = np.abs(result.astype(int) - np.asarray(picture, int))
+  # Weights of 14 bits against Pillow's 22: ties fall differently.
+  assert difference.max() <= 1
+  assert np.mean(difference > 0) < 0.03
 
 
 def test_normalised_as_clip_does():

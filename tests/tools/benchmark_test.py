@@ -6,6 +6,8 @@ import pytest
 
 from kosmos2_jax.benchmarks import systems
 from kosmos2_jax.convert import huggingface, peer, processor, weights
+from kosmos2_jax.input import peer as peer_lib
+from kosmos2_jax.input import speed
 from kosmos2_jax.models import presets
 from kosmos2_jax.text.tokenizer import Tokenizer
 from kosmos2_jax.tools import benchmark
@@ -96,7 +98,7 @@ def test_other_answers_are_a_failure(folder, monkeypatch, capsys):
   ("argv", "message"),
   [
     (["inference"], "checkpoint"),
-    (["--checkpoint=x"], 'there is "inference"'),
+    (["--checkpoint=x"], 'there are "inference"'),
     (["inference", "--checkpoint=nowhere"], "no Hugging Face folder"),
     (["inference", "--checkpoint=x", "--repeats=0"], "repeats"),
     (["inference", "--checkpoint=x", "--case=all"], "case"),
@@ -107,3 +109,57 @@ def test_a_mistake_is_one_sentence(argv, message, capsys):
   error = capsys.readouterr().err
   assert message in error
   assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_input_is_measured(tmp_path, capsys):
+  pytest.importorskip("torch", reason="needs torch")
+  pytest.importorskip("transformers", reason="needs it")
+  output = tmp_path / "input.json"
+  argv = ["input", "--repeats=1", "--per_step=2", f"--output={output}"]
+  argv += ["--memory_examples=1", "--traceback"]
+  assert benchmark.main(["benchmark", *argv]) == 0
+  found = json.loads(output.read_text())
+  costs = found["milliseconds"]
+  sizes = ["640 x 480", "341 x 256", "298 x 224"]
+  assert set(costs) == {"ours", "theirs", *sizes}
+  assert set(costs["ours"]) == {
+    "640 x 480, grounded_caption",
+    "640 x 480, plain_caption",
+    "640 x 480, referring",
+    "640 x 480, grounded_caption, fast_decode",
+    *sizes[1:],
+  }
+  assert list(costs["theirs"]) == sizes
+  for side in ("ours", "theirs"):
+    assert all(cost["cpu"] > 0 for cost in costs[side].values())
+  for size in sizes:
+    assert tuple(costs[size]) == speed.STAGES
+  # Fewer pixels are decoded sooner.
+  first, *_, last = (costs[size]["decode"]["cpu"] for size in sizes)
+  assert last < first
+  [[examples, mebibytes]] = found["memory"]
+  assert examples >= 1
+  assert mebibytes > 100
+  assert "fast_decode" in capsys.readouterr().out
+
+
+def test_captions_as_transformers_wants_them():
+  box, other = (0.1, 0.2, 0.3, 0.4), (0.5, 0.5, 1.0, 1.0)
+  chunks = [
+    {"start": 9, "end": 14, "box_xyxy": other},
+    {"start": 0, "end": 5, "box_xyxy": box},
+    {"start": 0, "end": 14, "box_xyxy": box},
+    {"start": 9, "end": 14, "box_xyxy": box},
+  ]
+  example = {"caption": "a dog or a cat", "noun_chunks": chunks}
+  assert peer_lib.tagged(example) == (
+    "<grounding><phrase>a dog or a cat</phrase>",
+    [[box]],
+  )
+  del chunks[2]
+  assert peer_lib.tagged(example) == (
+    "<grounding><phrase>a dog</phrase> or <phrase>a cat</phrase>",
+    [[box], [other, box]],
+  )
