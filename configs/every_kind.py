@@ -43,6 +43,9 @@ def get_config(arg: str = "") -> ConfigDict:
     common.kind(
       "language_instruction", "instructions", "language_instruction", 1
     ),
+    common.kind("ref_expressions", "refcoco", "referring", 1),
+    common.kind("entities", "flickr30k_entities", "grounded_caption", 1),
+    common.kind("regions", "visual_genome", "region_description", 1),
     common.kind("own", "jsonl", "by_fields", 4),
   )
   config.data.seq_len = 256
@@ -77,6 +80,19 @@ def get_config(arg: str = "") -> ConfigDict:
         "pictures": _PHOTOS,
       },
       "instructions": {"files": "data/instructions/example/example.jsonl"},
+      "refcoco": {
+        "dataset": "refcoco",
+        "annotations": "data/refcoco/example",
+        "pictures": _PHOTOS,
+      },
+      "flickr30k_entities": {
+        "annotations": "data/flickr30k_entities/example",
+        "pictures": _PHOTOS,
+      },
+      "visual_genome": {
+        "annotations": "data/visual_genome/example",
+        "pictures": _PHOTOS,
+      },
       "jsonl": {"files": f"{_PHOTOS}/example.jsonl"},
     }
   )

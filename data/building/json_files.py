@@ -4,6 +4,9 @@ Three layouts: a list of objects, an object that has the list under a key, and
 JSON Lines. Of a file that breaks off, what came before the break is read. Bytes
 that are no UTF-8 become halves of surrogate pairs, so that they spoil the text
 they are in and nothing else.
+
+`load` reads a file whole, where its parts belong together and half of it would
+mislead: there a break is an error.
 """
 
 import contextlib
@@ -26,15 +29,41 @@ _AFTER_A_VALUE = frozenset(_SPACE + ",:]}")
 Found = tuple[str, Any]
 
 
+class BrokenJson(ValueError):
+  """A file that is no JSON, or not to its end. Says where."""
+
+
 class _Broken(Exception):
   """The JSON ends early or is not JSON from here on."""
+
+
+def load(path: pathlib.Path) -> Any:
+  """The content of a JSON file.
+
+  Raises BrokenJson: with file, line and column.
+  """
+  try:
+    with open(path, encoding="utf-8-sig") as file:
+      return json.load(file)
+  except json.JSONDecodeError as error:
+    raise BrokenJson(
+      f"{path}, line {error.lineno}, column {error.colno}: expected a complete"
+      f" JSON file, found an error: {error.msg}; the file may be cut off, get"
+      " it again"
+    ) from None
+  except (UnicodeDecodeError, RecursionError) as error:
+    raise BrokenJson(
+      f"{path}: expected a JSON file in UTF-8, found that it cannot be read"
+      f" ({error}); get it again"
+    ) from None
 
 
 def read_objects(path: pathlib.Path, report: DropReport) -> Iterator[Found]:
   """Yields the objects of a JSON list or of JSON Lines, told by the content.
 
   Counts the file in `report`, and in it UNREADABLE_FILE, TRUNCATED_FILE and
-  DATA_AFTER_END. Objects count from 1.
+  DATA_AFTER_END, with their places. Objects and lines count from 1. Memory is
+  that of the longest object.
   """
   with _opened(path, report) as text:
     if text is None:
@@ -89,6 +118,11 @@ class _Text:
     self._window = ""
     self._at = 0
     self._ended = False
+    self._lines_before = 0
+
+  def line_number(self) -> int:
+    """Of the next character, from 1."""
+    return self._lines_before + self._window.count("\n", 0, self._at) + 1
 
   def _read(self, characters: int) -> None:
     """Drops what was taken, appends what comes next. Raises _Broken."""
@@ -96,6 +130,7 @@ class _Text:
       new = self._file_read(characters)
     except OSError:
       raise _Broken from None
+    self._lines_before += self._window.count("\n", 0, self._at)
     self._window = self._window[self._at :] + new
     self._at = 0
     self._ended = not new
@@ -171,9 +206,11 @@ def _items(
 ) -> Iterator[Found]:
   """The items of a list, which is the file's or under `key` in its object."""
   found = key is None
+  number = 0
   try:
     if key is None:
-      yield from _list(text, name)
+      for number, value in _list(text):
+        yield f"{name}:item {number}", value
     else:
       text.take("{")
       more = text.peek() != "}"
@@ -182,9 +219,10 @@ def _items(
         text.take(":")
         if this == key and text.peek() == "[":
           found = True
-          yield from _list(text, name)
+          for number, value in _list(text):
+            yield f"{name}:item {number}", value
         elif text.peek() == "[":
-          for _ in _list(text, name):  # Another list, as long as the wanted.
+          for _ in _list(text):  # Another list, as long as the wanted.
             pass
         else:
           text.value()
@@ -192,18 +230,20 @@ def _items(
         if more:
           text.take(",")
       text.take("}")
+    rest = text.peek()
   except _Broken:
     # A page of HTML has nothing that could be lost.
     broken = Drop.TRUNCATED_FILE if found else Drop.UNREADABLE_FILE
-    report.add(broken, name)
+    report.add(broken, _place(text, name, number))
     return
   if not found:
     report.add(Drop.UNREADABLE_FILE, name)
-  elif text.peek():
-    report.add(Drop.DATA_AFTER_END, name)
+  elif rest:
+    report.add(Drop.DATA_AFTER_END, _place(text, name, number))
 
 
-def _list(text: _Text, name: str) -> Iterator[Found]:
+def _list(text: _Text) -> Iterator[tuple[int, Any]]:
+  """Takes a list; yields numbers, from 1, and values. Raises _Broken."""
   text.take("[")
   if text.peek() == "]":
     text.take("]")
@@ -211,8 +251,14 @@ def _list(text: _Text, name: str) -> Iterator[Found]:
   number = 0
   while True:
     number += 1
-    yield f"{name}:item {number}", text.value()
+    yield number, text.value()
     if text.peek() != ",":
       break
     text.take(",")
   text.take("]")
+
+
+def _place(text: _Text, name: str, number: int) -> str:
+  """Where a file breaks: the line, and after which item of the list."""
+  after = f":after item {number}" if number else ""
+  return f"{name}:line {text.line_number()}{after}"

@@ -113,8 +113,6 @@ def _parse_xml(data: bytes) -> ElementTree.Element:
 
   # Entities are declared in a document type and nowhere else.
   parser.StartDoctypeDeclHandler = refuse
-  parser.EntityDeclHandler = refuse
-  parser.ExternalEntityRefHandler = refuse
   parser.StartElementHandler = builder.start
   parser.EndElementHandler = builder.end
   parser.CharacterDataHandler = builder.data

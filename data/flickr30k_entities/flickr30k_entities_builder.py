@@ -5,7 +5,7 @@ python -m data.flickr30k_entities.flickr30k_entities_builder \
 """
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +18,8 @@ from data.building.drops import DropReport
 from data.flickr30k_entities import records
 
 SPLITS = ("train", "val", "test")
+# Of the data as it was published.
+FOLDERS = ("Annotations", "Sentences")
 
 
 class Flickr30kEntities(named_pictures.NamedPicturesBuilder):
@@ -25,6 +27,7 @@ class Flickr30kEntities(named_pictures.NamedPicturesBuilder):
 
   NAME = "flickr30k_entities"
   TITLE = "Flickr30k Entities"
+  READER_VERSION = 2
   ARGUMENTS: ClassVar = {
     "annotations": "folder of Annotations, Sentences and train.txt, val.txt,"
     " test.txt, or of final_flickr_separateGT_{split}.json",
@@ -44,7 +47,7 @@ class Flickr30kEntities(named_pictures.NamedPicturesBuilder):
     """
     del pictures
     root = pathlib.Path(annotations).expanduser()
-    if (root / "Annotations").is_dir() and (root / "Sentences").is_dir():
+    if all((root / folder).is_dir() for folder in FOLDERS):
       name = "{}.txt"
     else:
       name = "final_flickr_separateGT_{}.json"
@@ -59,10 +62,20 @@ class Flickr30kEntities(named_pictures.NamedPicturesBuilder):
     return units
 
   @classmethod
+  def files(
+    cls, units: Sequence[Unit], arguments: Mapping[str, Any]
+  ) -> list[pathlib.Path]:
+    """The folders of boxes and sentences, which the lists point into."""
+    del arguments
+    if units[0].path.suffix != ".txt":
+      return []
+    return [units[0].path.with_name(name) for name in FOLDERS]
+
+  @classmethod
   def make_features(cls) -> dict[str, Any]:
     """Those of grounded captions, and all phrases, with boxes or without."""
     text = tfds.features.Text()
-    phrases = {
+    mentions = {
       "start": np.int32,
       "end": np.int32,
       "entity_id": text,
@@ -71,7 +84,8 @@ class Flickr30kEntities(named_pictures.NamedPicturesBuilder):
       "without_box": text,
     }
     return features.grounded() | {
-      "phrases": tfds.features.Sequence(phrases),
+      # Not "phrases", which recipes make of those with boxes.
+      "mentions": tfds.features.Sequence(mentions),
       "index": np.int32,
       "sentence": np.int32,
       "image_file": text,
@@ -116,7 +130,7 @@ def _features(example: records.Example) -> dict[str, Any]:
       for box in phrase.boxes_xyxy
     ],
     "ref_exps": [],
-    "phrases": [
+    "mentions": [
       {
         "start": phrase.start,
         "end": phrase.end,

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from data.building import boxes, json_stream
+from data.building import boxes, json_files
 from data.building.drops import Drop, Dropped, DropReport
 from data.building.picture_folder import PictureFolder
 from data.building.pictures import Picture
@@ -139,7 +139,7 @@ def read_mdetr(
     BrokenJson: it is no JSON.
     ValueError: it has no lists of images and annotations.
   """
-  images, annotations = _lists(json_stream.load(path), path)
+  images, annotations = _lists(json_files.load(path), path)
   by_image: dict[int, list[tuple[str, dict[str, Any]]]] = {
     image["id"]: []
     for image in images

@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from data.building import json_stream
+from data.building import json_files
 from data.building.drops import Drop, DropReport
 from data.refcoco import pickles
 
@@ -51,7 +51,7 @@ def read_mdetr(path: pathlib.Path, report: DropReport) -> Iterator[Annotation]:
     BrokenJson: it is no JSON.
     ValueError: it has no lists of images and annotations.
   """
-  content = json_stream.load(path)
+  content = json_files.load(path)
   images = _list_of(content, "images", path)
   boxes: dict[Any, Mapping[str, Any]] = {}
   ids = {_key(image, "id") for image in images}
@@ -119,7 +119,7 @@ def read_refer(
       f" {type(references).__name__}"
     )
   instances_path = path.with_name("instances.json")
-  instances = json_stream.load(instances_path)
+  instances = json_files.load(instances_path)
   images = _by_id(_list_of(instances, "images", instances_path))
   boxes = _by_id(_list_of(instances, "annotations", instances_path))
   names = _category_names(instances)

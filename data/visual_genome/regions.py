@@ -7,9 +7,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from data.building import boxes, json_stream
+from data.building import boxes, json_files
 from data.building.drops import Drop, Dropped, DropReport
-from data.building.json_stream import BrokenJson
 from data.building.picture_folder import PictureFolder
 from data.building.pictures import Picture
 
@@ -63,7 +62,7 @@ def read(
 
   Memory is that of `image_data.json` and one picture: `region_descriptions`
   is read piece by piece. Of a file that ends early, what is before the end is
-  used.
+  used, and the end is counted with its place.
 
   Args:
     regions_path: `region_descriptions.json`.
@@ -79,19 +78,7 @@ def read(
     ValueError: it is no list.
   """
   images = _read_images(images_path)
-  elements = enumerate(json_stream.items(regions_path))
-  while True:
-    try:
-      number, fields = next(elements)
-    except StopIteration:
-      return
-    except BrokenJson as error:
-      report.add(
-        Drop.TRUNCATED_FILE,
-        str(error).replace(str(regions_path), regions_path.name),
-      )
-      return
-    where = f"{regions_path.name}[{number}]"
+  for where, fields in json_files.read_objects(regions_path, report):
     image_id = _id_of(fields)
     if split_of(image_id, val_fraction) != split:
       continue
@@ -114,7 +101,7 @@ def split_of(image_id: int | None, val_fraction: float) -> str:
 
 
 def _read_images(path: pathlib.Path) -> dict[int, _Image]:
-  content = json_stream.load(path)
+  content = json_files.load(path)
   if not isinstance(content, list):
     raise ValueError(
       f"{path}: expected a list of pictures, found a {type(content).__name__}"

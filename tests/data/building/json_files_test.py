@@ -2,11 +2,13 @@
 
 import io
 import json
+import pathlib
 
 import pytest
 
 from data.building import json_files
 from data.building.drops import Drop, DropReport
+from data.building.json_files import BrokenJson
 
 ROWS = [{"n": n, "text": "ä\u2028 \U0001f415" * n} for n in range(40)]
 
@@ -102,7 +104,71 @@ def test_damage_in_the_middle(tmp_path):
   found, report = read(path)
   assert [value["n"] for _, value in found] == [1, 2]
   assert dict(report.counts) == {Drop.TRUNCATED_FILE: 1}
-  assert report.examples[Drop.TRUNCATED_FILE] == ["a.json"]
+  [place] = report.examples[Drop.TRUNCATED_FILE]
+  assert place == "a.json:line 1:after item 2"
+
+
+@pytest.mark.parametrize("key", [None, "rows"])
+def test_a_break_has_a_place(tmp_path, chunk, key):
+  values = ROWS[:10] if key is None else {"year": 1, key: ROWS[:10]}
+  text = json.dumps(values, indent=1)
+  cut = text[: text.index('"n": 7') + 4]
+  found, report = read(write(tmp_path / "a.json", cut), key)
+  assert [value for _, value in found] == ROWS[:7]
+  # It is told where the value that is not whole begins.
+  line = cut.count("\n", 0, cut.rindex("{")) + 1
+  [place] = report.examples[Drop.TRUNCATED_FILE]
+  assert place == f"a.json:line {line}:after item 7"
+
+
+@pytest.mark.parametrize("key", [None, "rows"])
+def test_memory_is_that_of_an_object(tmp_path, monkeypatch, key):
+  monkeypatch.setattr(json_files, "CHUNK", 64)
+  longest = 0
+  refill = json_files._Text._read
+
+  def watched(self, characters):
+    nonlocal longest
+    refill(self, characters)
+    longest = max(longest, len(self._window))
+
+  monkeypatch.setattr(json_files._Text, "_read", watched)
+  rows = [{"n": n} for n in range(2000)]
+  values = rows if key is None else {"others": rows, key: rows}
+  path = write(tmp_path / "a.json", json.dumps(values))
+  assert len(read(path, key)[0]) == 2000
+  assert 0 < longest < 256
+
+
+def test_a_file_that_is_no_json_is_not_read_whole(monkeypatch):
+  monkeypatch.setattr(json_files, "CHUNK", 10)
+  monkeypatch.setattr(json_files, "MAX_CHARACTERS", 100)
+  file = io.StringIO("[{" + " " * 100_000)
+  monkeypatch.setattr(json_files, "open", lambda *_, **__: file, raising=False)
+  file.close, taken = lambda: None, file.tell
+  _, report = read(pathlib.Path("a.json"))
+  assert dict(report.counts) == {Drop.TRUNCATED_FILE: 1}
+  assert taken() < 1000
+
+
+def test_load(tmp_path):
+  path = tmp_path / "a.json"
+  assert json_files.load(write(path, '{"a": [1]}')) == {"a": [1]}
+  assert json_files.load(write(path, b"\xef\xbb\xbf[1]")) == [1]
+
+
+@pytest.mark.parametrize(
+  ("data", "message"),
+  [
+    (b'{"a":\n [1', r"a.json, line 2, column 4: expected .*cut off"),
+    (b'["\xff"]', r"a.json: expected a JSON file in UTF-8"),
+    (b"[" * 100_000, r"a.json: expected .*recursion"),
+    (b"[1] 2", r"a.json, line 1, column 5"),
+  ],
+)
+def test_load_says_where(tmp_path, data, message):
+  with pytest.raises(BrokenJson, match=message):
+    json_files.load(write(tmp_path / "a.json", data))
 
 
 @pytest.mark.parametrize("form", ["[{}, {}, {}]", "{}\n{}\n{}"])

@@ -9,7 +9,7 @@ import data
 from data.building import arguments as arguments_lib
 from data.building import builder as building
 from data.building.drops import Drop, DropReport
-from data.building.json_stream import BrokenJson
+from data.building.json_files import BrokenJson
 from data.refcoco.pickles import RefusedPickle
 from data.refcoco.refcoco_builder import Refcoco
 

@@ -94,7 +94,8 @@ def test_half_a_file(read):
   examples, report = read([element(i, {}) for i in (1, 2, 3)], cut=150)
   assert [example.id for example in examples] == ["1"]
   assert report.counts == {Drop.TRUNCATED_FILE: 1}
-  assert "after 1 element" in report.examples[Drop.TRUNCATED_FILE][0]
+  [place] = report.examples[Drop.TRUNCATED_FILE]
+  assert place == "region_descriptions.json:line 1:after item 1"
 
 
 def test_splits_share_no_picture(read):
