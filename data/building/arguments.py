@@ -31,12 +31,24 @@ def defaults(builder_class: Any) -> dict[str, Any]:
   return pictures | found | dict(builder_class.DEFAULTS)
 
 
+def required(builder_class: Any) -> list[str]:
+  """The arguments of `find` that have no default."""
+  known = defaults(builder_class)
+  return [
+    p.name
+    for p in inspect.signature(builder_class.find).parameters.values()
+    if p.kind in _NAMED
+    and p.default is inspect.Parameter.empty
+    and p.name not in known
+  ]
+
+
 def complete(builder_class: Any, given: Mapping[str, Any]) -> dict[str, Any]:
   """The arguments with all defaults; None is one that was not given.
 
   Raises:
     TypeError: unknown arguments.
-    ValueError: one is missing.
+    ValueError: one is missing, or a side of pictures is negative.
   """
   unknown = sorted(set(given) - set(builder_class.ARGUMENTS))
   if unknown:
@@ -46,12 +58,16 @@ def complete(builder_class: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     )
   given = {name: value for name, value in given.items() if value is not None}
   arguments = defaults(builder_class) | given
-  for p in inspect.signature(builder_class.find).parameters.values():
-    required = p.kind in _NAMED and p.default is inspect.Parameter.empty
-    if required and p.name not in arguments:
+  for name in required(builder_class):
+    if name not in arguments:
       raise ValueError(
-        f"{builder_class.__name__} needs {p.name}: expected"
-        f" {builder_class.ARGUMENTS.get(p.name, 'a value')}; found none"
+        f"{builder_class.__name__} needs {name}: expected"
+        f" {builder_class.ARGUMENTS.get(name, 'a value')}; found none"
+      )
+  for name in PICTURE_DEFAULTS.keys() & arguments.keys():
+    if arguments[name] < 0:
+      raise ValueError(
+        f"expected {name} in pixels, 0 or more; found {arguments[name]}"
       )
   return arguments
 

@@ -157,6 +157,11 @@ class FilesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     del units, arguments
     return []
 
+  @classmethod
+  def facts(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What else decides what is stored, as JSON holds it: the arguments."""
+    return argument_rules.facts(cls, arguments)
+
   # ---- What TFDS asks for.
 
   @classmethod
@@ -177,7 +182,7 @@ class FilesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       raise ValueError(f"expected files of {cls.TITLE} to read, found none")
     facts = {
       "reader_version": cls.READER_VERSION,
-      "arguments": argument_rules.facts(cls, given),
+      "arguments": cls.facts(given),
       "max_examples": max_examples,
     }
     more = [("", path) for path in cls.files(units, given)]
@@ -249,11 +254,16 @@ class FilesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       type(self), units, config.arguments, report, config.max_examples
     ):
       yield record.id, record.features
-    if not report.records_kept:
-      names = [unit.path.name for unit in units]
+    self._check_kept(split)
+
+  def _check_kept(self, split: str) -> None:
+    """Raises ValueError, with the account, where nothing was good."""
+    if not self._reports[split].records_kept:
+      names = [unit.path.name for unit in self._units(split)]
       raise ValueError(
         f"expected at least one good {self.TITLE} record for the split"
-        f" {split!r}, found none in {few(names)}:\n" + report.table()
+        f" {split!r}, found none in {few(names)}:\n"
+        + self._reports[split].table()
       )
 
   def _download_and_prepare(
@@ -263,7 +273,17 @@ class FilesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   ) -> None:
     self._reports: dict[str, DropReport] = {}
     self._with_beam = download_config.beam_options is not None
-    super()._download_and_prepare(dl_manager, download_config)
+    try:
+      super()._download_and_prepare(dl_manager, download_config)
+    except ValueError:
+      # With Beam, TFDS says that there are no records, and not why.
+      if self._with_beam and all(
+        self._report_path(split).exists() for split in self._splits()
+      ):
+        self._read_reports()
+        for split in self._splits():
+          self._check_kept(split)
+      raise
     if self._with_beam:
       self._read_reports()
     self.report = DropReport(title=self.TITLE)
@@ -282,7 +302,7 @@ class FilesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return {
       "dataset": self.name,
       "reader_version": self.READER_VERSION,
-      "arguments": argument_rules.facts(type(self), config.arguments),
+      "arguments": self.facts(config.arguments),
       "max_examples": config.max_examples,
       "files": [identity.describe(path) for path in dict.fromkeys(paths)],
       "splits": {

@@ -4,9 +4,12 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from data.building import arguments as argument_rules
+
+# The status of a command that is wrong, or whose files are.
+WRONG = 2
 
 
 def run(
@@ -22,22 +25,35 @@ def run(
     arguments: instead of those of the command line.
   """
   builder_class = _importable(builder_class)
-  flags = vars(_parser(builder_class).parse_args(arguments))
+  parser = _parser(builder_class)
+  flags = vars(parser.parse_args(arguments))
   for name in builder_class.PATHS:
     if flags[name] and len(flags[name]) == 1:
       flags[name] = flags[name][0]
   try:
     builder = prepare(builder_class, **flags)
-  except (FileNotFoundError, ModuleNotFoundError, ValueError) as error:
-    sys.exit(f"error: {error}")
+  except (OSError, ModuleNotFoundError, ValueError) as error:
+    parser.exit(WRONG, f"error: {error}\n")
   print(builder.data_dir)
 
 
+class _Parser(argparse.ArgumentParser):
+  """Answers a wrong flag with one sentence, not with the list of all."""
+
+  def error(self, message: str) -> NoReturn:
+    self.exit(WRONG, f"error: {message}; --help lists the flags\n")
+
+
 def _parser(builder_class: type) -> argparse.ArgumentParser:
-  parser = argparse.ArgumentParser(
-    description=builder_class.DESCRIPTION or builder_class.TITLE
+  parser = _Parser(
+    prog=f"python -m {builder_class.__module__}",
+    description=builder_class.DESCRIPTION or builder_class.TITLE,
   )
-  parser.add_argument("--data_dir", required=True)
+  parser.add_argument(
+    "--data_dir",
+    required=True,
+    help="the folder of all prepared data; the data set gets a folder in it",
+  )
   parser.add_argument(
     "--max_examples", type=int, help="of each split, at most (default: all)"
   )
@@ -51,11 +67,15 @@ def _parser(builder_class: type) -> argparse.ArgumentParser:
     "--beam_options", help="of Apache Beam, such as '--runner=FlinkRunner'"
   )
   defaults = argument_rules.defaults(builder_class)
+  required = argument_rules.required(builder_class)
   for name, meaning in builder_class.ARGUMENTS.items():
     default = defaults.get(name)
     if default not in (None, "", ()):
       meaning += f" (default: {default})"
-    options: dict[str, Any] = {"help": meaning.replace("%", "%%")}
+    options: dict[str, Any] = {
+      "help": meaning.replace("%", "%%"),
+      "required": name in required,
+    }
     if name in builder_class.PATHS or isinstance(default, list | tuple):
       options["nargs"] = "+"
     elif isinstance(default, bool):

@@ -69,12 +69,7 @@ class KarpathyBuilder(named_pictures.NamedPicturesBuilder):
     if unit.split == "train" and arguments["restval"]:
       splits.add("restval")
     first = arguments["splits"].split(",")[0].strip()
-    with named_pictures.NamedPictures(
-      arguments["pictures"],
-      report,
-      min_side=arguments["min_side"],
-      shorter_side=arguments["shorter_side"],
-    ) as pictures:
+    with cls.open_pictures(unit, report, arguments) as pictures:
       for example in karpathy.read_captions(
         unit.path,
         report,

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from data.building import arguments as argument_rules
 from data.building import coco, picture_folder
-from data.building.builder import FilesBuilder
+from data.building.builder import FilesBuilder, Unit
 from data.building.drops import Drop, DropReport
 from data.building.pictures import Picture, check_picture
 
@@ -28,10 +29,30 @@ class NamedPicturesBuilder(FilesBuilder):
     places = describe(arguments["pictures"])
     return super().facts(arguments) | {"pictures": places}
 
+  @classmethod
+  def open_pictures(
+    cls, unit: Unit, report: DropReport, arguments: Mapping[str, Any]
+  ) -> "NamedPictures":
+    """The pictures that `unit` names.
+
+    What is wrong with their archives, which all units share, is in the report
+    of the first unit alone.
+    """
+    first = argument_rules.find_units(cls, arguments)[0]
+    return NamedPictures(
+      arguments["pictures"],
+      report,
+      min_side=arguments["min_side"],
+      shorter_side=arguments["shorter_side"],
+      count_damage=unit == first,
+    )
+
 
 class NamedPictures:
   """Gives pictures by name, checked and as they are to be stored.
 
+  They have no boxes, so that they are turned upright: people wrote of what
+  they saw.
   The picture given last is kept: annotations of one often follow each other.
   """
 
@@ -42,9 +63,19 @@ class NamedPictures:
     *,
     min_side: int,
     shorter_side: int,
+    count_damage: bool = True,
   ):
-    """Opens the places; see `PictureFolder` and `check_picture`."""
-    self._folder = picture_folder.PictureFolder(paths, report)
+    """Opens the places; see `PictureFolder` and `check_picture`.
+
+    Args:
+      paths: of the places.
+      report: is told of pictures that are stored in another form.
+      min_side: shorter side in pixels below which a picture is dropped.
+      shorter_side: to which larger pictures are resized; 0: none are.
+      count_damage: whether the report is told of damaged archives, too.
+    """
+    damage = report if count_damage else DropReport()
+    self._folder = picture_folder.PictureFolder(paths, damage)
     self._report = report
     self._sides = {"min_side": min_side, "shorter_side": shorter_side}
     self._last: tuple[str, Picture] | None = None
@@ -62,10 +93,12 @@ class NamedPictures:
     """
     if self._last is None or self._last[0] != name:
       data = coco.read_picture(self._folder.read, name)
-      self._last = name, check_picture(data, **self._sides)
+      self._last = name, check_picture(data, upright=True, **self._sides)
     picture = self._last[1]
     if picture.reencoded:
       self._report.add(Drop.PICTURE_REENCODED, where)
+    if picture.resized:
+      self._report.add(Drop.PICTURE_RESIZED, where)
     return picture.data
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from data import FaultyFile
 from data.building.drops import Drop, DropReport
+from data.building.pictures import Picture
 from data.jsonl import lines, values
 from data.jsonl.grounding import BoxStyle
 from data.jsonl.lines import Faulty, Line
@@ -146,10 +147,15 @@ def read_file(
     num_boxes = sum(len(b.xyxy) for b in boxes)
     if clipped := sum(b.num_clipped for b in boxes):
       report.add(Drop.BOX_CLIPPED, f"{path.name}:{number}", clipped)
+    for picture in images:
+      if picture.reencoded:
+        report.add(Drop.PICTURE_REENCODED, f"{path.name}:{number}")
+      if picture.resized:
+        report.add(Drop.PICTURE_RESIZED, f"{path.name}:{number}")
     report.items_read += num_boxes
     report.items_kept += num_boxes
     report.records_kept += 1
-    yield Example(number, line, images)
+    yield Example(number, line, tuple(picture.data for picture in images))
   if faults and not options.skip_bad_lines:
     raise FaultyFile(describe(path, faults))
 
@@ -196,13 +202,13 @@ def _parse(
   )
 
 
-def _images(line: Line, pictures: PictureFiles) -> tuple[bytes, ...]:
+def _images(line: Line, pictures: PictureFiles) -> tuple[Picture, ...]:
   """The line's pictures. Raises Faulty."""
   found, faults = [], []
   for i, name in enumerate(line.images):
     field = "image" if len(line.images) == 1 else f"images[{i}]"
     try:
-      found.append(pictures.read(name, field).data)
+      found.append(pictures.read(name, field))
     except Fault as fault:
       faults.append(fault)
   if faults:

@@ -47,11 +47,16 @@ class Jsonl(FilesBuilder):
   @classmethod
   def find(cls, files: Files) -> list[Unit]:
     """Each file once for each split that its lines name."""
-    return [
-      Unit(split, path)
-      for path in find_files(files)
-      for split in reading.splits_of(path)
-    ]
+    units = []
+    for path in find_files(files):
+      splits = reading.splits_of(path)
+      if not splits:
+        raise ValueError(
+          f"expected lines in {path}, found none; write one for each example,"
+          " or leave the file out"
+        )
+      units += [Unit(split, path) for split in splits]
+    return units
 
   @classmethod
   def files(

@@ -127,12 +127,16 @@ class PictureFiles:
 
   def _check(self, data: bytes) -> pictures.Picture:
     """The upright picture. Raises Dropped."""
-    return pictures.check_picture(
-      self._as_known(data),
+    known = self._as_known(data)
+    picture = pictures.check_picture(
+      known,
       min_side=self.min_side,
       shorter_side=self.shorter_side,
       upright=self.upright,
     )
+    # A BMP is an RGB picture, too, but is stored in another form.
+    reencoded = picture.reencoded or known is not data
+    return dataclasses.replace(picture, reencoded=reencoded)
 
   def _as_known(self, data: bytes) -> bytes:
     """As it is, or, of a kind that is not stored, as an upright PNG."""

@@ -60,12 +60,7 @@ class LlavaInstruct(named_pictures.NamedPicturesBuilder):
     cls, unit: Unit, report: DropReport, arguments: dict[str, Any]
   ) -> Iterator[Record]:
     """Yields the good conversations of a file."""
-    with named_pictures.NamedPictures(
-      arguments["pictures"],
-      report,
-      min_side=arguments["min_side"],
-      shorter_side=arguments["shorter_side"],
-    ) as pictures:
+    with cls.open_pictures(unit, report, arguments) as pictures:
       for example in conversations_lib.read_conversations(
         unit.path, report, pictures.load
       ):

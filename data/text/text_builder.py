@@ -7,6 +7,7 @@ builder = prepare(Text, "~/datasets", tfds_name="lm1b")
 source = builder.as_data_source("train")
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -63,14 +64,19 @@ class Text(builder.FilesBuilder):
         f" {'both' if files else 'none'}"
       )
     if tfds_name:
-      # A command line gives a list of paths.
-      if not isinstance(tfds_data_dir, str):
+      if not isinstance(tfds_data_dir, str | os.PathLike):
+        # Several on a command line are a list.
+        if len(tfds_data_dir) != 1:
+          raise ValueError(
+            "expected one folder as tfds_data_dir, found"
+            f" {', '.join(map(os.fspath, tfds_data_dir)) or 'none'}"
+          )
         [tfds_data_dir] = tfds_data_dir
       paths = tfds_texts.find_shards(
         tfds_name,
         tfds_split,
         tfds_field,
-        data_dir=tfds_data_dir,
+        data_dir=os.fspath(tfds_data_dir),
         download=tfds_download,
       )
       return [Unit("train", path) for path in paths]

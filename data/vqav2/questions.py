@@ -66,20 +66,20 @@ def read_questions(
   answers = None
   if annotations is not None:
     answers = read_annotations(annotations, report)
+  asked: set[int] = set()
   found = json_files.read_list(path, "questions", report)
   for position, (where, fields) in enumerate(found):
     report.records_read += 1
     try:
       record_id, features = _read_question(
-        fields, where, answers, release, report, load
+        fields, where, answers, asked, release, report, load
       )
     except Dropped as dropped:
       report.add(dropped.reason, where)
       continue
     yield record_id, features | {"position": position}
-  if answers:
-    # Those that a question had are taken out.
-    report.add(Drop.LONE_ANNOTATION, annotations.name, len(answers))
+  if answers is not None and (lone := len(answers.keys() - asked)):
+    report.add(Drop.LONE_ANNOTATION, annotations.name, lone)
 
 
 def read_annotations(path: pathlib.Path, report: DropReport) -> dict[int, str]:
@@ -100,11 +100,12 @@ def _read_question(
   fields: Any,
   where: str,
   answers: dict[int, str] | None,
+  asked: set[int],
   release: str,
   report: DropReport,
   load: Load,
 ) -> Example:
-  """Raises Dropped."""
+  """One question; its number is put into `asked`. Raises Dropped."""
   if not isinstance(fields, dict):
     raise Dropped(Drop.BAD_JSON)
   number = _number(fields, "question_id")
@@ -117,7 +118,9 @@ def _read_question(
   if answers is not None:
     if number not in answers:
       raise Dropped(Drop.UNANSWERED)
-    annotation = json.loads(answers.pop(number))
+    # Not taken out: a question that comes twice has the same answers.
+    asked.add(number)
+    annotation = json.loads(answers[number])
     if annotation["image_id"] != image_id:
       raise Dropped(Drop.ANOTHER_PICTURE)
     given = _answers(annotation.get("answers"), where, report)

@@ -104,12 +104,7 @@ class Vqav2(named_pictures.NamedPicturesBuilder):
   ) -> Iterator[Record]:
     """Yields the good questions of a file."""
     answers = _annotations(arguments["annotations"])
-    with named_pictures.NamedPictures(
-      arguments["pictures"],
-      report,
-      min_side=arguments["min_side"],
-      shorter_side=arguments["shorter_side"],
-    ) as pictures:
+    with cls.open_pictures(unit, report, arguments) as pictures:
       for example in questions_lib.read_questions(
         unit.path,
         answers.get(questions_lib.release_of(unit.path)),

@@ -72,3 +72,9 @@ class Maker:
 @pytest.fixture
 def maker(tmp_path):
   return Maker(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def maker_class():
+  """For originals that several tests share."""
+  return Maker

@@ -196,8 +196,9 @@ def test_wrong_options(folder, tmp_path):
 def test_command_line(folder, tmp_path, capsys):
   path = folder.write(CAPTION | {"image": str(folder.path / "a.jpg")})
   flags = ["--files", str(path), "--data_dir", str(tmp_path / "d")]
-  with pytest.raises(SystemExit, match="error: expected every line"):
+  with pytest.raises(SystemExit, match="2"):
     builder.main(Jsonl, flags)
+  assert capsys.readouterr().err.startswith("error: expected every line of")
   builder.main(Jsonl, [*flags, "--allow_absolute=true"])
   assert "JSONL: 1 file(s), 1 of 1 records" in capsys.readouterr().out
 
