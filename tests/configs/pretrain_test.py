@@ -12,7 +12,7 @@ import train
 from configs import pretrain
 from data import loader
 from kosmos2_jax.batch import batch_hash
-from kosmos2_jax.input import pipeline
+from kosmos2_jax.input import planning
 from kosmos2_jax.text.tokenizer import Tokenizer
 from tests.data.conftest import Maker
 
@@ -91,7 +91,7 @@ def config(tmp_path_factory):
 def batches(config, start=0, shard_index=0, num_shards=1):
   """The stream of a config."""
   tokenizer = Tokenizer.load(config.data.tokenizer, config.model.num_bins)
-  plan = pipeline.plan_stream(
+  plan = planning.plan_stream(
     json.loads(config.data.to_json()),
     loader(config.data.data_dir, config.data.builders),
     tokenizer,
