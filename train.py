@@ -23,7 +23,7 @@ from ml_collections import ConfigDict, config_flags
 from data import in_words, loader
 from kosmos2_jax import evals, optim, sharding
 from kosmos2_jax.convert.starting import Start
-from kosmos2_jax.input import pipeline
+from kosmos2_jax.input import planning
 from kosmos2_jax.input.sources import eval_examples
 from kosmos2_jax.models import presets
 from kosmos2_jax.training import loop, metrics, state, step, workdir
@@ -71,7 +71,7 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
   optimizer = optim.make_optimizer(num_steps=num_steps, **config.optimizer)
   abstract = state.abstract_state(model, optimizer.tx, mesh)
   load = loader(data.data_dir, data.builders)
-  plan = pipeline.plan_stream(
+  plan = planning.plan_stream(
     [kind.to_dict() for kind in data.kinds],
     data.to_dict(),
     load,

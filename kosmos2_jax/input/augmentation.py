@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 from kosmos2_jax.input import geometry
 from kosmos2_jax.text import mirror
 
-# What a mirrored example may hold. Where there is anything else (turns of a
-# dialogue, parts of a document), words in it may speak of left and right.
+# What a mirrored example may hold. Where there is anything else in it (turns of
+# a dialogue, parts of a document), words there may speak of left and right.
 _FLIPPABLE = frozenset(
   (
     "id",
     "image",
+    "images",
     "image_shape",
     "caption",
     "noun_chunks",
@@ -208,9 +209,14 @@ def has_boxes(value: Any) -> bool:
   )
 
 
+def _holds(value: Any) -> bool:
+  """False for the lists and texts of a record that are empty."""
+  return not isinstance(value, list | tuple | str) or bool(value)
+
+
 def _mirror_words(example: dict[str, Any]) -> dict[str, Any] | None:
   """The example with the words of its mirror image, if there are such."""
-  if not _FLIPPABLE.issuperset(example):
+  if not _FLIPPABLE.issuperset(k for k, v in example.items() if _holds(v)):
     return None
   result = dict(example)
   if not _mirror_caption(result):

@@ -19,29 +19,13 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from kosmos2_jax.input import documents, geometry, packing, text_ops
+from kosmos2_jax.input import geometry, text_ops
 from kosmos2_jax.input.text_ops import Context, Example, Op
+from kosmos2_jax.input.turns import Piece, name_of, turns_of, write_turns
 from kosmos2_jax.text import prompts
 from kosmos2_jax.text import vocab as vocab_lib
 
-ROLES = ("user", "assistant", "system")
-
-
 _IMAGE = re.compile(re.escape(vocab_lib.IMAGE))
-
-
-class _Piece(NamedTuple):
-  """A picture, or words between pictures.
-
-  Attributes:
-    picture: its number, or -1.
-    ids: of the words.
-    predicted: whether the loss counts them.
-  """
-
-  picture: int
-  ids: Sequence[int] = ()
-  predicted: bool = False
 
 
 class _Chunk(NamedTuple):
@@ -83,7 +67,7 @@ def write_dialogue() -> Op:
     chunks = _chunks(example, messages, len(images))
     reasons = _place_phrases(example, messages, chunks, context)
     turns = []
-    for turn in _turns(example, messages):
+    for turn in turns_of(example, messages):
       pieces = []
       asking = next((k for k in turn if messages[k]["role"] == "user"), turn[0])
       grounded = any(chunk.phrases for k in turn for chunk in chunks[k])
@@ -106,7 +90,7 @@ def write_dialogue() -> Op:
         reasons += bad
       turns.append(pieces)
     example = {**example, "reasons": [*example["reasons"], *reasons]}
-    return _write_turns("write_dialogue", example, turns, context)
+    return write_turns("write_dialogue", example, turns, context)
 
   return op
 
@@ -126,12 +110,12 @@ def write_instruction() -> Op:
     (messages,) = text_ops.get("write_instruction", example, "messages")
     if example.get("images"):
       raise ValueError(
-        f"op write_instruction writes text alone, but {_name(example)} has"
+        f"op write_instruction writes text alone, but {name_of(example)} has"
         f" {len(example['images'])} pictures; use the recipe 'instruction'"
       )
     vocab = context.tokenizer.vocab
     turns = []
-    for turn in _turns(example, messages):
+    for turn in turns_of(example, messages):
       turns.append([])
       for k in turn:
         ids = []
@@ -143,29 +127,10 @@ def write_instruction() -> Op:
         is_answer = messages[k]["role"] == "assistant"
         if is_answer:
           ids = [*ids[:-1], vocab.eos_id]
-        turns[-1].append(_Piece(-1, ids, is_answer))
-    return _write_turns("write_instruction", example, turns, context)
+        turns[-1].append(Piece(-1, ids, is_answer))
+    return write_turns("write_instruction", example, turns, context)
 
   return op
-
-
-def _turns(example: Example, messages: Sequence[dict]) -> list[range]:
-  """Numbers of the messages of each turn: questions, then answers."""
-  for k, message in enumerate(messages):
-    if message["role"] not in ROLES:
-      raise ValueError(
-        f"message {k} of {_name(example)} has the role {message['role']!r};"
-        f" expected one of {', '.join(ROLES)}"
-      )
-  starts = [
-    k
-    for k, message in enumerate(messages)
-    if k == 0 or (message["role"] != "assistant" == messages[k - 1]["role"])
-  ]
-  ends = [*starts[1:], len(messages)]
-  return (
-    [range(*turn) for turn in zip(starts, ends, strict=True)] if starts else []
-  )
 
 
 def _chunks(
@@ -185,7 +150,7 @@ def _chunks(
     result.append(chunks)
   if picture + 1 != num_images:
     raise ValueError(
-      f"the messages of {_name(example)} have {vocab_lib.IMAGE!r}"
+      f"the messages of {name_of(example)} have {vocab_lib.IMAGE!r}"
       f" {picture + 1} times, but it has {num_images} pictures; each needs one"
     )
   return result
@@ -234,7 +199,7 @@ def _pieces(
   before: str,
   after: str,
   is_answer: bool,
-) -> tuple[list[_Piece], list[str]]:
+) -> tuple[list[Piece], list[str]]:
   """A message: its pictures and words, and why phrases are left out.
 
   Args:
@@ -252,7 +217,7 @@ def _pieces(
   opening = filled.index(True) if any(filled) else len(chunks) - 1
   for j, chunk in enumerate(chunks):
     if j:
-      pieces.append(_Piece(chunk.picture))
+      pieces.append(Piece(chunk.picture))
     head = before if j == opening else ""
     tail = after if j == len(chunks) - 1 else ""
     shift = len(head) - chunk.start
@@ -268,59 +233,5 @@ def _pieces(
     if is_answer and j == len(chunks) - 1:
       ids = [*ids, vocab.eos_id]
     if ids:
-      pieces.append(_Piece(-1, ids, is_answer))
+      pieces.append(Piece(-1, ids, is_answer))
   return pieces, reasons
-
-
-def _write_turns(
-  name: str, example: Example, turns: list[list[_Piece]], context: Context
-) -> Example:
-  """Adds `document`: the turns there is room for, or a part of the first."""
-  writer, vocab = context.writer(), context.tokenizer.vocab
-  images, reasons = example.get("images", ()), list(example["reasons"])
-  for number, pieces in enumerate(turns):
-    room = context.max_ids - writer.num_ids
-    if sum(_length(piece, context) for piece in pieces) > room:
-      if number == 0:
-        reasons.append("text_cut")
-        _write_pieces(writer, pieces, images, context)
-        number = 1
-      reasons += ["turn_left_out"] * (len(turns) - number)
-      break
-    _write_pieces(writer, pieces, images, context)
-  document = writer.document()
-  if not any(document.predicted):
-    reasons.append("no_target")
-  if writer.num_ids == 1:
-    writer.text([vocab.eos_id], False)
-    document = writer.document()
-  return text_ops.put(name, {**example, "reasons": reasons}, document=document)
-
-
-def _write_pieces(
-  writer: documents.Writer,
-  pieces: Sequence[_Piece],
-  images: Sequence[bytes],
-  context: Context,
-) -> None:
-  """Writes pieces up to the one that has no room; of words, a part of it."""
-  for piece in pieces:
-    room = context.max_ids - writer.num_ids
-    fits = _length(piece, context) <= room
-    if piece.picture < 0:
-      ids = piece.ids
-      if not fits:
-        ids, _ = packing.fit(ids, room, context.tokenizer.vocab)
-      writer.text(ids, piece.predicted)
-    elif fits:
-      writer.picture(images[piece.picture])
-    if not fits:
-      break
-
-
-def _length(piece: _Piece, context: Context) -> int:
-  return len(piece.ids) if piece.picture < 0 else context.picture_length
-
-
-def _name(example: Example) -> str:
-  return f"example {example.get('id')!r}"

@@ -15,6 +15,25 @@ FIELDS = {
   "grounded_caption": ("caption", "noun_chunks"),
   "plain_caption": ("caption",),
 }
+# Fields that say themselves where the pictures of an example stand.
+_PLACING_FIELDS = ("messages", "parts")
+
+
+def lone_picture(example: Example) -> Example:
+  """The example with the only one of its `images` as `image`.
+
+  Then it is known before any recipe which picture its boxes and words are
+  about, as augmentation has to. It is left as it is where it has an `image`,
+  or not exactly one picture, or words that say where pictures stand.
+  """
+  images = example.get("images", ())
+  if (
+    example.get("image")
+    or len(images) != 1
+    or any(example.get(field) for field in _PLACING_FIELDS)
+  ):
+    return example
+  return {**example, "image": images[0]}
 
 
 def dispatch(

@@ -5,7 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kosmos2_jax.input import geometry, image_ops, packing, text_ops
+from kosmos2_jax.input import (
+  dispatch_ops,
+  geometry,
+  image_ops,
+  packing,
+  text_ops,
+)
 from kosmos2_jax.input.augmentation import Augmentation
 from kosmos2_jax.input.documents import Document
 from kosmos2_jax.input.looks import Look, Looks
@@ -227,7 +233,8 @@ class RowMaker:
     self, slot: Slot, example: text_ops.Example
   ) -> tuple[Document, list[Look], list[str]]:
     """The document of an example, its looks, and what is left out of it."""
-    image, name = example.get("image"), slot.name(example)
+    example, name = dispatch_ops.lone_picture(example), slot.name(example)
+    image = example.get("image")
     if image:
       try:
         shape = geometry.image_shape(image)

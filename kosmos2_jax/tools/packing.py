@@ -27,7 +27,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from data import loader
-from kosmos2_jax.input import packing, pipeline
+from kosmos2_jax.input import packing, planning
 from kosmos2_jax.text.tokenizer import Tokenizer
 
 # Kind, tokens and pictures of each example of a step.
@@ -109,7 +109,7 @@ def caption_sizes(count: int, rng: np.random.Generator) -> Sizes:
 def steps_of(config: ConfigDict, num_steps: int) -> list[Sizes]:
   """The sizes of the first steps of a config's stream."""
   data, model = config.data, config.model
-  stream = pipeline.plan_stream(
+  stream = planning.plan_stream(
     [kind.to_dict() for kind in data.kinds],
     # Before there is a number of rows: each example in its own.
     data.to_dict() | {"pack": False},

@@ -29,7 +29,7 @@ from data import in_words, loader
 from kosmos2_jax import visualize
 from kosmos2_jax.batch import Batch
 from kosmos2_jax.convert.starting import Start
-from kosmos2_jax.input import image_ops, pipeline
+from kosmos2_jax.input import image_ops, planning
 from kosmos2_jax.text import markup
 from kosmos2_jax.text.tokenizer import Tokenizer
 
@@ -141,7 +141,7 @@ def draw(config: ConfigDict, step: int, num_rows: int) -> Image.Image:
     config.model.to_dict(), data.tokenizer, init_from=config.init_from
   )
   tokenizer, sizes = start.tokenizer, start.sizes
-  plan = pipeline.plan_stream(
+  plan = planning.plan_stream(
     [kind.to_dict() for kind in data.kinds],
     data.to_dict(),
     loader(data.data_dir, data.builders),

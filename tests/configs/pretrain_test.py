@@ -13,7 +13,7 @@ import train
 from configs import pretrain
 from data import loader
 from kosmos2_jax.batch import batch_hash
-from kosmos2_jax.input import pipeline
+from kosmos2_jax.input import planning
 from kosmos2_jax.text.tokenizer import Tokenizer
 from tests.data.conftest import Maker
 
@@ -92,10 +92,15 @@ def config(tmp_path_factory):
 def batches(config, start=0, shard_index=0, num_shards=1):
   """The stream of a config."""
   tokenizer = Tokenizer.load(config.data.tokenizer, config.model.num_bins)
+<<<<<<< HEAD
   data = json.loads(config.data.to_json())
   plan = pipeline.plan_stream(
     data["kinds"],
     data,
+=======
+  plan = planning.plan_stream(
+    json.loads(config.data.to_json()),
+>>>>>>> part-flips
     loader(config.data.data_dir, config.data.builders),
     tokenizer,
     image_size=config.model.vision.image_size,

@@ -101,6 +101,23 @@ def test_a_system_message_comes_first_without_loss(context):
   assert shown(example, context)[0] == ("Be kind. Question: Who? Answer:[me.]")
 
 
+def test_grounding_stands_before_the_question_not_the_system(context):
+  picture = encode(np.zeros((16, 16, 3), np.uint8))
+  example = talk("<image> Who?", "a cat", images=[picture])
+  example["messages"].insert(0, {"role": "system", "text": "Be kind."})
+  box = {"message": 2, "start": 0, "end": 5, "box_xyxy": (0.0, 0.0, 0.5, 0.5)}
+  example["message_phrases"] = [box]
+  result = golden.run(recipes.instruction(), example, context)
+  vocab = context.tokenizer.vocab
+  ids = result["document"].ids
+  asked = ids.index(vocab.grounding_id)
+  assert context.tokenizer.decode(ids[1 : ids.index(vocab.image_id)]) == (
+    "Be kind."
+  )
+  assert ids[asked - 1] == vocab.image_end_id
+  assert ids.count(vocab.grounding_id) == 1
+
+
 def test_messages_of_one_role_in_a_row(context):
   example = talk("one", "a", "b")
   roles = ("user", "user", "assistant")
@@ -180,6 +197,24 @@ def test_turns_without_room_are_left_out(context):
     assert reasons[:2] == ["text_cut", "turn_left_out"]
     assert ("no_target" in reasons) == ("[" not in text)
     assert first.startswith(text.rstrip("]"))
+
+
+def test_every_turn_left_out_is_counted(context):
+  example = talk("one", "a", "two", "b", "three", "c")
+  document = golden.run(recipes.instruction(), example, context)["document"]
+  ends = np.flatnonzero(
+    np.array(document.ids) == context.tokenizer.vocab.eos_id
+  )
+  first = int(ends[0]) + 1
+  for length, reasons in (
+    (len(document.ids), []),
+    (int(ends[1]) + 1, ["turn_left_out"]),
+    (first, ["turn_left_out"] * 2),
+    (first - 1, ["text_cut", *["turn_left_out"] * 2]),
+  ):
+    # `max_text` is that many ids less `<s>` and a picture.
+    found = shown(example, sized(context, length - 5))
+    assert found[1] == reasons
 
 
 def sized(context, max_text):

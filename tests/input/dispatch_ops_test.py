@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kosmos2_jax.input import recipes, text_ops
+from kosmos2_jax.input import dispatch_ops, recipes, text_ops
 from tests.input import golden
 from tests.input.conftest import encode
 
@@ -97,6 +97,22 @@ def test_an_image_may_be_one_of_a_dialogue(context):
   example = {"id": "7", "messages": MESSAGES[1:]}
   result = golden.run(recipes.by_fields(), example, context)
   assert result["document"].pictures == []
+
+
+def test_a_lone_picture_is_the_one_that_everything_is_about():
+  caption = {**EMPTY, **FIELDS["plain_caption"]}
+  found = dispatch_ops.lone_picture(caption)
+  assert found == {**caption, "image": PICTURE}
+  parts = [{"text": "", "image": 0}]
+  for other in (
+    {**caption, **FIELDS["instruction"]},
+    {**caption, "parts": parts},
+    {**caption, "images": []},
+    {**caption, "images": [PICTURE, PICTURE]},
+    {**caption, "image": b"another"},
+    {"id": "7", "caption": "a dog"},
+  ):
+    assert dispatch_ops.lone_picture(other) == other
 
 
 @pytest.mark.parametrize("images", [[], [PICTURE, PICTURE]])

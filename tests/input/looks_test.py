@@ -140,6 +140,39 @@ def test_words_boxes_and_pixels_agree(stream, examples, view):
   assert running.counts["cropped_out"] > 0
 
 
+def test_the_only_picture_of_images_is_augmented_like_any(stream, examples):
+  """Records with all fields, as `data/jsonl` has them."""
+  records = [
+    {
+      **{key: value for key, value in example.items() if key != "image"},
+      "images": [example["image"]],
+      "ref_exps": [],
+      "expressions": [],
+      "question": "",
+      "answers": [],
+      "messages": [],
+      "message_phrases": [],
+    }
+    for example in examples
+  ]
+  by_fields = {"recipe": recipes.by_fields()}
+  for options in ({}, {"augmentation": ALL}):
+    found = hashes([stream(records, **by_fields, **options)])
+    assert found == hashes([stream(examples, **options)])
+  running = stream(records, augmentation=ALL, **by_fields)
+  assert "flip_refused" not in (next(running) and running.counts)
+  # Turns may speak of the picture in any way.
+  turns = [
+    {"role": "user", "text": "<image> What is it?"},
+    {"role": "assistant", "text": "two boxes"},
+  ]
+  talk = {**records[0], "messages": turns}
+  always = Augmentation(flip_probability=1.0)
+  mirrored = next(stream([talk], augmentation=always, **by_fields))
+  plain = next(stream([talk], **by_fields))
+  np.testing.assert_allclose(mirrored["images"], plain["images"], atol=0.02)
+
+
 def test_words_that_refuse_are_counted(stream):
   caption = "a red box, right behind it a blue box"
   example = two_sides(0, caption)

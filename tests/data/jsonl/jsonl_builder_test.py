@@ -11,7 +11,7 @@ import data
 from configs import finetune_jsonl
 from data.building import builder
 from data.jsonl.jsonl_builder import Jsonl
-from kosmos2_jax.input import pipeline, recipes, sources
+from kosmos2_jax.input import planning, recipes, sources
 from kosmos2_jax.input.text_ops import Context, start
 from kosmos2_jax.text import markup
 from kosmos2_jax.text.tokenizer import Tokenizer
@@ -85,7 +85,7 @@ def test_every_line_becomes_a_row(tmp_path, monkeypatch):
   monkeypatch.chdir(ROOT)
   config = finetune_jsonl.get_config(f"file={EXAMPLE}")
   tokenizer = Tokenizer.small(32)
-  plan = pipeline.plan_stream(
+  plan = planning.plan_stream(
     [kind.to_dict() for kind in config.data.kinds],
     config.data.to_dict(),
     data.loader(tmp_path, config.data.builders),
