@@ -46,7 +46,7 @@ def get_config(arg: str = "") -> ConfigDict:
     common.kind("ref_expressions", "refcoco", "referring", 1),
     common.kind("entities", "flickr30k_entities", "grounded_caption", 1),
     common.kind("regions", "visual_genome", "region_description", 1),
-    common.kind("own", "jsonl", "by_fields", 4),
+    common.kind("own", "jsonl", "by_fields", 5),
   )
   config.data.seq_len = 256
   config.data.view = "squash"

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 # Builders of files, all opened in the same way: module and class.
 BUILDERS = {
-    "data.flickr30k_entities.flickr30k_entities_builder:Flickr30kEntities"
   "coco_captions": "data.coco_captions.coco_captions_builder:CocoCaptions",
   "flickr30k": "data.flickr30k.flickr30k_builder:Flickr30k",
   "flickr30k_entities": (
+    "data.flickr30k_entities.flickr30k_entities_builder:Flickr30kEntities"
+  ),
   "grit": "data.grit.grit_builder:Grit",
   "image_text": "data.image_text.image_text_builder:ImageText",
   "instructions": "data.instructions.instructions_builder:Instructions",
@@ -35,7 +36,6 @@ BUILDERS = {
   "text": "data.text.text_builder:Text",
   "visual_genome": "data.visual_genome.visual_genome_builder:VisualGenome",
   "vqav2": "data.vqav2.vqav2_builder:Vqav2",
-  ),
 }
 # The scenes of `shapes` are drawn and have no files.
 NAMES = tuple(sorted((*BUILDERS, "shapes")))

@@ -12,7 +12,7 @@ import train
 from configs import every_kind
 from data import NAMES, loader
 from kosmos2_jax.batch import batch_hash
-from kosmos2_jax.input import pipeline
+from kosmos2_jax.input import planning
 from kosmos2_jax.text.tokenizer import Tokenizer
 
 pytestmark = [
@@ -39,7 +39,7 @@ def plan(request, data_dir, monkeypatch):
   monkeypatch.chdir(ROOT)
   config = every_kind.get_config(request.param)
   data = json.loads(config.data.to_json())
-  return pipeline.plan_stream(
+  return planning.plan_stream(
     data["kinds"],
     data,
     loader(data_dir, config.data.builders),

@@ -92,15 +92,10 @@ def config(tmp_path_factory):
 def batches(config, start=0, shard_index=0, num_shards=1):
   """The stream of a config."""
   tokenizer = Tokenizer.load(config.data.tokenizer, config.model.num_bins)
-<<<<<<< HEAD
   data = json.loads(config.data.to_json())
-  plan = pipeline.plan_stream(
+  plan = planning.plan_stream(
     data["kinds"],
     data,
-=======
-  plan = planning.plan_stream(
-    json.loads(config.data.to_json()),
->>>>>>> part-flips
     loader(config.data.data_dir, config.data.builders),
     tokenizer,
     image_size=config.model.vision.image_size,
