@@ -254,16 +254,11 @@ class FilesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       type(self), units, config.arguments, report, config.max_examples
     ):
       yield record.id, record.features
-    self._check_kept(split)
-
-  def _check_kept(self, split: str) -> None:
-    """Raises ValueError, with the account, where nothing was good."""
-    if not self._reports[split].records_kept:
-      names = [unit.path.name for unit in self._units(split)]
+    if not report.records_kept:
+      names = [unit.path.name for unit in units]
       raise ValueError(
         f"expected at least one good {self.TITLE} record for the split"
-        f" {split!r}, found none in {few(names)}:\n"
-        + self._reports[split].table()
+        f" {split!r}, found none in {few(names)}:\n" + report.table()
       )
 
   def _download_and_prepare(
@@ -273,17 +268,7 @@ class FilesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   ) -> None:
     self._reports: dict[str, DropReport] = {}
     self._with_beam = download_config.beam_options is not None
-    try:
-      super()._download_and_prepare(dl_manager, download_config)
-    except ValueError:
-      # With Beam, TFDS says that there are no records, and not why.
-      if self._with_beam and all(
-        self._report_path(split).exists() for split in self._splits()
-      ):
-        self._read_reports()
-        for split in self._splits():
-          self._check_kept(split)
-      raise
+    super()._download_and_prepare(dl_manager, download_config)
     if self._with_beam:
       self._read_reports()
     self.report = DropReport(title=self.TITLE)

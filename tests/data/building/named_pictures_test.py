@@ -37,8 +37,10 @@ def test_found_under_the_name_of_another_release(folder, maker):
 
 
 def test_resized(folder):
-  with opened(folder, DropReport(), shorter_side=40) as pictures:
+  report = DropReport()
+  with opened(folder, report, shorter_side=40) as pictures:
     data = pictures.load("000000000001.jpg", "here")
+  assert report.counts == {Drop.PICTURE_RESIZED: 1}
   assert Image.open(io.BytesIO(data)).size == (80, 40)
 
 

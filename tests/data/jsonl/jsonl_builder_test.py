@@ -193,6 +193,12 @@ def test_wrong_options(folder, tmp_path):
     opened(tmp_path / "x.jsonl", tmp_path)
 
 
+def test_a_file_without_lines(folder, tmp_path):
+  path = folder.write()
+  with pytest.raises(ValueError, match=r"expected lines in .*boxes\.jsonl"):
+    builder.prepare(Jsonl, tmp_path / "d", files=str(path))
+
+
 def test_command_line(folder, tmp_path, capsys):
   path = folder.write(CAPTION | {"image": str(folder.path / "a.jpg")})
   flags = ["--files", str(path), "--data_dir", str(tmp_path / "d")]

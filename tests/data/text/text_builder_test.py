@@ -114,13 +114,15 @@ def test_damaged_data_set_of_tfds(tmp_path):
     ({"tfds_name": "lm1b"}, FileNotFoundError, "tfds_download to let TFDS"),
     ({"files": "a.txt"}, ValueError, "either files or tfds_name.*both"),
     ({"max_chars": 0}, ValueError, "max_chars is at least 1; found 0"),
+    ({"tfds_data_dir": ["a", "b"]}, ValueError, "one folder.* found a, b"),
   ],
 )
 def test_arguments_that_do_not_fit(tmp_path, changes, error, message):
   books(tmp_path)
-  options = {"tfds_name": "books", "tfds_field": "content"} | changes
+  options = {"tfds_name": "books", "tfds_field": "content"}
+  options |= {"tfds_data_dir": str(tmp_path)} | changes
   with pytest.raises(error, match=message):
-    Text.make_config(tfds_data_dir=str(tmp_path), **options)
+    Text.make_config(**options)
 
 
 @pytest.mark.parametrize(
