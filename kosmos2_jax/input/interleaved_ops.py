@@ -51,7 +51,7 @@ def write_interleaved(
     count = sum(isinstance(part, int) for part in parts)
     if count == 1 and rng.random() >= keep_single_image_probability:
       reasons.append("single_picture")
-      parts = ["\n".join(part for part in parts if isinstance(part, str))]
+      parts = [part for part in parts if isinstance(part, str)]
       count = 0
     if count > max_pictures:
       reasons += ["picture_left_out"] * (count - max_pictures)

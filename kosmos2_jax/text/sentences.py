@@ -54,7 +54,7 @@ def _is_end(text: str, match: re.Match) -> bool:
   """Whether a full stop before white space ends a sentence."""
   if not match["narrow"].startswith("."):
     return True
-  if text[match.end() :].lstrip(" \t")[:1].islower():
+  if text[match.end() :].lstrip()[:1].islower():
     return False
   word = _LAST_WORD.search(text, 0, match.start() + 1)
   if word is None:

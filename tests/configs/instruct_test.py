@@ -25,6 +25,14 @@ def test_published_numbers():
   optimizer = config.optimizer
   assert (optimizer.learning_rate, optimizer.warmup_steps) == (1e-5, 375)
   assert (optimizer.schedule, optimizer.power) == ("polynomial", 1.0)
+  options = {kind.name: kind.options.to_dict() for kind in config.data.kinds}
+  assert {name: given for name, given in options.items() if given} == {
+    "grounded_caption": {"mode": "phrase", "tag_probability": 1.0},
+    "referring": {"items": "ref_exps"},
+    "region_description": {"items": "ref_exps"},
+  }
+  data = config.data
+  assert (data.pack, data.seq_len, data.images_per_row) == (True, 2048, 20)
   # About as many tokens as a step of the published pre-training.
   tokens = config.data.rows_per_step * config.data.seq_len
   assert 400_000 < tokens < 460_000

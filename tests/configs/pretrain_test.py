@@ -34,6 +34,20 @@ def test_published_numbers():
     "grounded_caption": 1117,
     "interleaved": 47,
   }
+  options = {kind.name: kind.options.to_dict() for kind in config.data.kinds}
+  assert options == {
+    "text": {},
+    "image_text": {},
+    "grounded_caption": {
+      "mode": "expression",
+      "markup": "maximal",
+      "tag_probability": 0.5,
+    },
+    "interleaved": {"max_pictures": 5},
+  }
+  assert (config.data.pack, config.data.pack_groups) == (True, 8)
+  # As many as short captions in a row of 2,048.
+  assert (config.data.seq_len, config.data.images_per_row) == (2048, 24)
   tokens = config.data.rows_per_step * config.data.seq_len
   assert 419_000 < tokens < 430_000
   assert config.num_steps == 60_000

@@ -38,6 +38,26 @@ def test_random_numbers(config_sizes):
   assert config_sizes["vocab_size"] == 0
 
 
+def test_a_vocabulary_may_have_spare_rows(config_sizes):
+  start = starting.Start(config_sizes | {"vocab_size": 999}, "small")
+  assert start.sizes["vocab_size"] == 999
+
+
+def test_what_is_left_out_of_a_checkpoint_is_told(
+  given, config_sizes, monkeypatch
+):
+  real = starting.loading.load
+  monkeypatch.setattr(
+    starting.loading,
+    "load",
+    lambda path: real(path)._replace(dropped=("a.bias",)),
+  )
+  said = []
+  start = starting.Start(config_sizes, "small", init_from=str(given[0]))
+  start.parameters(said.append)
+  assert said[1:] == ["left out of it: a.bias"]
+
+
 def test_a_checkpoint_brings_everything(given, config_sizes):
   folder, sizes, params = given
   start = starting.Start(config_sizes, "/no/such", init_from=str(folder))

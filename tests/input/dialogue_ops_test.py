@@ -199,6 +199,25 @@ def test_turns_without_room_are_left_out(context):
     assert first.startswith(text.rstrip("]"))
 
 
+def test_a_phrase_before_all_pictures_is_about_the_first(context):
+  shapes = (16, 16, 3), (16, 32, 3)
+  pictures = [encode(np.zeros(shape, np.uint8)) for shape in shapes]
+  example = talk("a cat <image> or <image>?", "yes", images=pictures)
+  box = {"message": 0, "start": 0, "end": 5, "box_xyxy": (0.0, 0.0, 0.2, 0.2)}
+  example["message_phrases"] = [box]
+  result = golden.run(recipes.instruction(), example, context)
+  # The second one's crop would cut it off.
+  assert result["reasons"] == []
+
+
+def test_nothing_follows_what_has_no_room(context):
+  example = talk("red red <image> dog", "a", images=[b"A"])
+  text = context.tokenizer.encode("Question: red red")
+  # Room for `<s>`, the words before the picture, and three of its four ids.
+  found = shown(example, sized(context, 1 + len(text) + 3 - 5))
+  assert found == ("Question: red red", ["text_cut", "no_target"])
+
+
 def test_every_turn_left_out_is_counted(context):
   example = talk("one", "a", "two", "b", "three", "c")
   document = golden.run(recipes.instruction(), example, context)["document"]

@@ -93,6 +93,12 @@ def test_half_of_the_only_pictures_are_kept(context):
     assert shown(example, context, **options)[0] == expected
 
 
+def test_an_only_picture_without_words(context):
+  options = {"keep_single_image_probability": 0.0}
+  found = shown(example_of(0), context, **options)
+  assert found == ("|", ["single_picture", "no_text"])
+
+
 def test_words_alone(context):
   text = "One. Two. Three. Four. Five."
   assert shown(example_of(text), context) == (text + "|", [])

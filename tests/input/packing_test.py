@@ -154,6 +154,22 @@ def test_who_is_left_out_does_not_depend_on_length():
   assert rows == [[0, 1, 2]]
 
 
+def test_only_as_many_are_left_out_as_it_takes():
+  # All would be 18 of 20 tokens, but two never share a row.
+  assert packing.pack([6, 6, 6], [0] * 3, 2, 10, 1) == [[0], [1]]
+  assert packing.pack([6] * 7, [0] * 7, 4, 10, 1) == [[0], [1], [2], [3]]
+  # Two short ones find no place; without the last long one they do.
+  rows = packing.pack([10, 3, 3, 10, 10], [0, 0, 0, 1, 0], 3, 12, 4)
+  assert rows == [[0], [3], [1, 2]]
+
+
+def test_long_ones_first_and_pictures_beside_tokens():
+  rows = packing.pack([8, 2, 4, 10], [2, 2, 2, 2], 2, 12, 4)
+  assert rows == [[1, 3], [0, 2]]
+  rows = packing.pack([1, 7, 5, 1, 7], [1, 2, 1, 2, 0], 2, 12, 4)
+  assert rows == [[1, 2], [0, 3, 4]]
+
+
 @pytest.mark.parametrize(
   ("lengths", "counts"), [([11], [0]), ([10], [3]), ([3, 12], [0, 0])]
 )

@@ -7,8 +7,9 @@ import sys
 import numpy as np
 import pytest
 
+from configs import common
 from kosmos2_jax import batch as batch_lib
-from kosmos2_jax.input import image_ops, pipeline, recipes, text_ops
+from kosmos2_jax.input import image_ops, pipeline, planning, recipes, text_ops
 from kosmos2_jax.input.sources import ListSource
 from tests.input.conftest import encode, make_example
 
@@ -326,3 +327,68 @@ def test_kinds_from_plain_descriptions(source):
   for options in ({"maximum": 2}, {"max_expressions": 0}):
     with pytest.raises(ValueError, match="options of data kind 'a': "):
       pipeline.make_kinds([{**spec, "options": options}], load)
+
+
+@pytest.mark.filterwarnings(
+  r"ignore:the load_module\(\) method:DeprecationWarning"  # ml_collections
+)
+def test_plans_without_packing_have_a_row_for_each_document(
+  stream, kinds, expected
+):
+  """Whatever the numbers say that are for packing alone."""
+  data = common.base("tiny").data.to_dict()
+  data |= {"seq_len": SEQ_LEN, "rows_per_step": 5, "pack_groups": 7}
+  by_name = {kind.name: kind.source for kind in kinds}
+  recipe_of = {
+    "captions": ("grounded_caption", {"tag_probability": 0.5}),
+    "referring": ("referring", {}),
+    "plain": ("plain_caption", {}),
+  }
+  specs = [
+    {
+      "name": kind.name,
+      "dataset": kind.name,
+      "split": "train",
+      "recipe": recipe_of[kind.name][0],
+      "options": recipe_of[kind.name][1],
+      "per_step": kind.per_step,
+    }
+    for kind in kinds
+  ]
+  opened = stream()
+
+  def plan(**options):
+    return planning.plan_stream(
+      specs,
+      data | options,
+      lambda name, split: by_name[name],
+      opened.tokenizer,
+      image_size=IMAGE_SIZE,
+      num_latents=NUM_LATENTS,
+      seed=1,
+    )
+
+  alone = plan(pack=False)
+  assert alone.num_rows == 12
+  assert alone.kind_names == ("captions", "referring", "plain")
+  batch = next(alone.open(1))
+  assert batch["segment_ids"].max() == 1
+  assert batch_lib.batch_hash(batch) == expected[1]
+  # Packed, every document is what its own row was.
+  plans = (alone, plan(pack=True, pack_groups=1, images_per_row=4))
+  assert plans[1].num_rows == 5
+  found = []
+  for each in plans:
+    running, documents = each.open(), {}
+    batch = next(running)
+    for row, index in enumerate(batch["example_index"]):
+      for number, name in enumerate(running.segments(index), 1):
+        chosen = batch["segment_ids"][row] == number
+        documents[name] = [
+          batch[key][row, chosen].tolist()
+          for key in ("tokens", "targets", "loss_mask", "positions", "kinds")
+        ]
+    found.append(documents)
+  assert len(found[0]) == 12
+  assert len(found[1]) > 5
+  assert found[1].items() <= found[0].items()

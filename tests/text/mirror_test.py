@@ -21,6 +21,7 @@ def words_of(text):
     ("a dog on a sofa", "a dog on a sofa"),
     ("a man on the left", "a man on the right"),
     ("Left", "Right"),
+    ("Left!", "Right!"),
     ("LEFT side", "RIGHT side"),
     ("Left-hand side of the road", "Right-hand side of the road"),
     ("the leftmost cup, top-right", "the rightmost cup, top-left"),
@@ -35,6 +36,7 @@ def words_of(text):
     ("left guy", "right guy"),
     ("a café to the right of a bus", "a café to the left of a bus"),
     ("a right turn", "a left turn"),
+    ("a cafe\u0301, left side", "a cafe\u0301, right side"),
     ("bright lights, an upright piano", "bright lights, an upright piano"),
   ],
 )
@@ -63,6 +65,11 @@ def test_sides_change_places(text, expected):
     "the right hand man",
     "human rights",
     "right-wing politician",
+    "right-minded people",
+    "an alt-right crowd",
+    "the right of way",
+    "a man trying to right the boat",
+    "the dog he\u2019s right",
     # Gone, or still there.
     "she has left the room",
     "he left",
@@ -76,11 +83,13 @@ def test_sides_change_places(text, expected):
     "a sign on the left",
     "the bus that says stop",
     'the "stop" bus',
+    "the \u201cstop\u201d bus",
     "the clock shows ten",
     # Neither English nor plain.
     "слева стоит left",
     "左 left",
     "he LeFt",
+    "a dog on the LeFt",
     "rt guy",
   ],
 )

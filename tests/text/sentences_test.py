@@ -21,6 +21,11 @@ from kosmos2_jax.text import sentences
     ("红色的猫。「你好！」再见", ["红色的猫。", "「你好！」", "再见"]),
     ("वह गया। मैं भी।", ["वह गया।", "मैं भी।"]),
     ("هل هذا؟ نعم.", ["هل هذا؟", "نعم."]),
+    ("یہ بلی ہے۔ وہ کتا ہے۔", ["یہ بلی ہے۔", "وہ کتا ہے۔"]),
+    ("ﾈｺ｡ｲﾇ", ["ﾈｺ｡", "ｲﾇ"]),
+    ("It is 5 p.m. in town. Yes", ["It is 5 p.m. in town.", "Yes"]),
+    ("One.\ntwo\rthree", ["One.", "two", "three"]),
+    ("Why? because. It", ["Why?", "because.", "It"]),
     ("", []),
     (" \n ", []),
     ("...", ["..."]),
@@ -28,6 +33,35 @@ from kosmos2_jax.text import sentences
 )
 def test_sentences(text, expected):
   assert [text[slice(*span)] for span in sentences.spans(text)] == expected
+
+
+@pytest.mark.parametrize(
+  "word",
+  [
+    "Dr",
+    "e.g",
+    "fig",
+    "i.e",
+    "Jr",
+    "Mr",
+    "Mrs",
+    "Ms",
+    "Prof",
+    "Sr",
+    "St",
+    "vs",
+  ],
+)
+def test_an_abbreviation_ends_nothing(word):
+  text = f"This is {word}. Smith"
+  assert sentences.spans(text) == [(0, len(text))]
+
+
+@pytest.mark.parametrize("mark", "\"'”’»)]}」』）】》")
+def test_what_closes_belongs_to_its_sentence(mark):
+  for text in (f"One.{mark} Two", f"One。{mark}Two"):
+    parts = [text[slice(*span)] for span in sentences.spans(text)]
+    assert parts == [text[:5], "Two"]
 
 
 def test_first_and_last_are_parts_of_the_text():

@@ -127,12 +127,18 @@ def test_the_config_fits_the_file(folder, monkeypatch):
     ("find", "test", "expressions"),
   ]
   images = {"images": ["a.jpg"] * 3, "messages": []}
-  config = finetune_jsonl.get_config(f"file={folder.write(images)}")
+  config = finetune_jsonl.get_config(
+    f"file={folder.write(images, {'images': ['a.jpg']})}"
+  )
   assert config.data.images_per_row == 3
+  # Sixteen latents, `<image>`, `</image>` and some words for each.
+  assert config.data.seq_len == 140 + 3 * 19
+  assert config.data.view == "squash"
   assert config.optimizer.learning_rate == 2e-3
   tuning = finetune_jsonl.get_config("file=x.jsonl,checkpoint=runs/a")
   assert tuning.init_from == "runs/a"
   assert tuning.optimizer.learning_rate == 1e-5
+  assert tuning.data.seq_len == 140 + 67
 
 
 def test_evaluators_see_the_lines_that_are_for_them(folder, tmp_path):
