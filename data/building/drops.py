@@ -9,7 +9,7 @@ repaired or looks odd; the data they name was kept.
 import collections
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 LEVELS = ("file", "member", "record", "item", "note")
@@ -159,6 +159,25 @@ class DropReport:
     places = self.examples.setdefault(reason, [])
     if len(places) < MAX_EXAMPLES and where not in places:
       places.append(where)
+
+  def read_item(
+    self, read: Callable[[], tuple[Any, bool]], where: str
+  ) -> Any | None:
+    """What `read` returns with whether a box was clipped, or None.
+
+    Counts the item as read, and as kept or, if `read` raises `Dropped`, as
+    dropped.
+    """
+    self.items_read += 1
+    try:
+      item, clipped = read()
+    except Dropped as dropped:
+      self.add(dropped.reason, where)
+      return None
+    if clipped:
+      self.add(Drop.BOX_CLIPPED, where)
+    self.items_kept += 1
+    return item
 
   def merge(self, other: "DropReport") -> None:
     """Adds the counts of another part of the same data, read after this."""

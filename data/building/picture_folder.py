@@ -9,7 +9,7 @@ import glob
 import os
 import pathlib
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from data.building import archive, pictures
@@ -95,6 +95,18 @@ class PictureFolder:
     self._options = {"min_side": min_side, "shorter_side": shorter_side}
     self._places = [_open(path, report) for path in find(paths)]
     self._prepared = functools.lru_cache(NUM_RECENT)(self._prepare)
+
+  @classmethod
+  def of_arguments(
+    cls, arguments: Mapping[str, Any], report: DropReport
+  ) -> "PictureFolder":
+    """Opens a builder's `pictures` with its `min_side` and `shorter_side`."""
+    return cls(
+      arguments["pictures"],
+      report,
+      min_side=arguments["min_side"],
+      shorter_side=arguments["shorter_side"],
+    )
 
   def __enter__(self) -> "PictureFolder":
     return self

@@ -98,11 +98,8 @@ class Flickr30kEntities(named_pictures.NamedPicturesBuilder):
     cls, unit: Unit, report: DropReport, arguments: dict[str, Any]
   ) -> Iterator[Record]:
     """Yields the good captions of a split."""
-    with picture_folder.PictureFolder(
-      arguments["pictures"],
-      report,
-      min_side=arguments["min_side"],
-      shorter_side=arguments["shorter_side"],
+    with picture_folder.PictureFolder.of_arguments(
+      arguments, report
     ) as pictures:
       if unit.path.suffix == ".txt":
         found = records.read_official(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from data.building import boxes, json_files
@@ -236,17 +236,11 @@ def _mdetr_example(
   found: list[list[boxes.BoxXyxy]] = [[] for _ in good]
   for place, annotation in annotations:
     for number in _phrases_of(annotation, good, report, place):
-      report.items_read += 1
-      try:
-        x, y, w, h = boxes.four_numbers(annotation.get("bbox"))
-        box, clipped = entities.from_one((x, y, x + w, y + h), width, height)
-      except Dropped as dropped:
-        report.add(dropped.reason, place)
-        continue
-      if clipped:
-        report.add(Drop.BOX_CLIPPED, place)
-      report.items_kept += 1
-      found[number].append(box)
+      box = report.read_item(
+        lambda a=annotation: _box_of(a, width, height), place
+      )
+      if box is not None:
+        found[number].append(box)
   sentence = image.get("sentence_id")
   if not isinstance(sentence, int):
     sentence = index
@@ -264,6 +258,14 @@ def _mdetr_example(
     ),
     picture=picture,
   )
+
+
+def _box_of(
+  annotation: Mapping[str, Any], width: int, height: int
+) -> tuple[boxes.BoxXyxy, bool]:
+  """The box and whether it was clipped. Raises Dropped: why it is none."""
+  box = boxes.from_xywh(boxes.four_numbers(annotation.get("bbox")))
+  return entities.from_one(box, width, height)
 
 
 def _phrases_of(

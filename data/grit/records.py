@@ -73,16 +73,9 @@ def items_of(
   for values in lists:
     items = []
     for value in values or ():
-      report.items_read += 1
-      try:
-        item, clipped = parse_item(value, caption)
-      except Dropped as dropped:
-        report.add(dropped.reason, where)
-        continue
-      if clipped:
-        report.add(Drop.BOX_CLIPPED, where)
-      report.items_kept += 1
-      items.append(item)
+      item = report.read_item(lambda v=value: parse_item(v, caption), where)
+      if item is not None:
+        items.append(item)
     kept.append(tuple(items))
   if not any(kept):
     raise Dropped(Drop.NO_BOX_LEFT)

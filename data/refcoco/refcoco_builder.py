@@ -126,11 +126,8 @@ class Refcoco(named_pictures.NamedPicturesBuilder):
       found = annotations_lib.read_refer(unit.path, unit.split, report)
     else:
       found = annotations_lib.read_mdetr(unit.path, report)
-    with picture_folder.PictureFolder(
-      arguments["pictures"],
-      report,
-      min_side=arguments["min_side"],
-      shorter_side=arguments["shorter_side"],
+    with picture_folder.PictureFolder.of_arguments(
+      arguments, report
     ) as pictures:
       # What is evaluated is counted by expression.
       grouped = arguments["group_by_image"] and unit.split == "train"

@@ -140,16 +140,9 @@ def _join(
   picture = pictures.picture(image.file, size=size)
   regions = []
   for region in fields["regions"]:
-    report.items_read += 1
-    try:
-      good, clipped = _region(region, size)
-    except Dropped as dropped:
-      report.add(dropped.reason, where)
-      continue
-    if clipped:
-      report.add(Drop.BOX_CLIPPED, where)
-    report.items_kept += 1
-    regions.append(good)
+    good = report.read_item(lambda r=region: _region(r, size), where)
+    if good is not None:
+      regions.append(good)
   if not regions:
     raise Dropped(Drop.NO_BOX_LEFT)
   return Example(

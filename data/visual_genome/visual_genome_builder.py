@@ -85,11 +85,8 @@ class VisualGenome(named_pictures.NamedPicturesBuilder):
     cls, unit: Unit, report: DropReport, arguments: dict[str, Any]
   ) -> Iterator[Record]:
     """Yields the good pictures of a split."""
-    with picture_folder.PictureFolder(
-      arguments["pictures"],
-      report,
-      min_side=arguments["min_side"],
-      shorter_side=arguments["shorter_side"],
+    with picture_folder.PictureFolder.of_arguments(
+      arguments, report
     ) as pictures:
       for example in regions.read(
         unit.path,
