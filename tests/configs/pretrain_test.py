@@ -133,6 +133,7 @@ def test_every_kind_is_in_a_step(config):
     np.testing.assert_array_equal(both, value)
 
 
+@pytest.mark.slow
 def test_training_logs_every_kind(config, tmp_path, monkeypatch, capfd):
   monkeypatch.chdir(ROOT)
   flags = {
