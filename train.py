@@ -21,14 +21,15 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from data import in_words, loader
-from kosmos2_jax import evals, optim, sharding
+from kosmos2_jax import evals, sharding
 from kosmos2_jax.convert.starting import Start
 from kosmos2_jax.input import planning
 from kosmos2_jax.input.sources import eval_examples
 from kosmos2_jax.models import presets
-from kosmos2_jax.training import loop, metrics, state, step, workdir
+from kosmos2_jax.training import loop, metrics, state, workdir
 from kosmos2_jax.training.checkpoint import Checkpointer
 from kosmos2_jax.training.evaluation import Evaluation
+from kosmos2_jax.training.trainer import make_trainer
 
 EXAMPLE = "python train.py --config=configs/shapes.py --workdir=runs/shapes"
 CACHE = os.path.expanduser("~/.cache/kosmos2_jax/jax")
@@ -61,25 +62,31 @@ def parse_flags(argv: Sequence[str]) -> flags.FlagValues:
 def train(config: ConfigDict, folder: Path, name: str) -> None:
   """Builds everything, trains and evaluates; all of it goes to the folder."""
   data, num_steps = config.data, config.num_steps
-  sizes = config.model.to_dict()
-  dtype, remat, unroll = (sizes.pop(k) for k in ("dtype", "remat", "unroll"))
+  sizes, compute = presets.split(config.model.to_dict())
   names = {name: config[name] for name in ("init_from", "vision_from")}
   start = Start(sizes, data.tokenizer, folder=folder, **names)
   sizes, tokenizer = start.sizes, start.tokenizer
-  model = presets.build(sizes, dtype=dtype, remat=remat, unroll=unroll)
-  mesh = sharding.make_mesh(config.mesh.to_dict())
-  optimizer = optim.make_optimizer(num_steps=num_steps, **config.optimizer)
-  abstract = state.abstract_state(model, optimizer.tx, mesh)
   load = loader(data.data_dir, data.builders)
   plan = planning.plan_stream(
     [kind.to_dict() for kind in data.kinds],
     data.to_dict(),
     load,
     tokenizer,
-    image_size=model.vision.image_size,
-    num_latents=model.resampler.num_latents,
+    image_size=sizes["vision"]["image_size"],
+    num_latents=sizes["resampler"]["num_latents"],
     seed=config.seed,
   )
+  trainer = make_trainer(
+    sizes,
+    compute,
+    optimizer=config.optimizer.to_dict(),
+    mesh=config.mesh.to_dict(),
+    num_steps=num_steps,
+    seed=config.seed,
+    num_microbatches=config.num_microbatches,
+    kind_names=plan.kind_names,
+  )
+  model, mesh, optimizer, abstract, train_step = trainer
   sharding.check_batch_size(mesh, plan.num_rows, config.num_microbatches)
   tasks = evals.make_tasks([task.to_dict() for task in config.evals.tasks])
   examples = {
@@ -91,7 +98,7 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
   batch_size = config.evals.batch_size
   evaluation = Evaluation(model, tokenizer, tasks, examples, batch_size)
   changes = workdir.describe_run(
-    folder, config.to_json(), sizes, dtype, tokenizer.model_bytes
+    folder, config.to_json(), sizes, compute["dtype"], tokenizer.model_bytes
   )
   with (
     Checkpointer(folder, **config.checkpoint) as checkpointer,
@@ -107,15 +114,7 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
     stream = plan.open(int(now.step), jax.process_index(), jax.process_count())
     now = loop.run(
       now,
-      step.make_train_step(
-        model,
-        optimizer,
-        mesh,
-        abstract,
-        config.seed,
-        config.num_microbatches,
-        plan.kind_names,
-      ),
+      train_step,
       stream,
       mesh,
       num_steps=num_steps,

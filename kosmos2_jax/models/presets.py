@@ -78,6 +78,9 @@ PRESETS: dict[str, dict[str, Any]] = {
   },
 }
 
+# Fields of a config's model section that are no sizes.
+COMPUTE = ("dtype", "remat", "unroll")
+
 
 def preset(name: str) -> dict[str, Any]:
   """A copy of the named sizes, free to be changed.
@@ -90,6 +93,20 @@ def preset(name: str) -> dict[str, Any]:
       f"there is no model preset {name!r}; choose one of {sorted(PRESETS)}."
     )
   return copy.deepcopy(PRESETS[name])
+
+
+def split(
+  section: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+  """A config's model section as sizes and as ways to compute.
+
+  Sizes belong to a checkpoint; how to compute is each command's own affair.
+
+  Returns:
+    The sizes as in `PRESETS`, and the other arguments of `build`.
+  """
+  sizes = dict(section)
+  return sizes, {name: sizes.pop(name) for name in COMPUTE if name in sizes}
 
 
 def build(

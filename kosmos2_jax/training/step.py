@@ -9,13 +9,13 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from kosmos2_jax import losses, sharding
+from kosmos2_jax import sharding
 from kosmos2_jax.optim import Optimizer
+from kosmos2_jax.training import objective
 from kosmos2_jax.training.state import TrainState, shardings_of
 
-# What the model reads; `example_index` stays on the host.
-MODEL_INPUTS = ("tokens", "images", "image_mask", "segment_ids", "positions")
-STEP_KEYS = (*MODEL_INPUTS, "targets", "loss_mask", "kinds")
+# `example_index` stays on the host.
+STEP_KEYS = (*objective.MODEL_INPUTS, *objective.LOSS_INPUTS)
 
 Metrics = dict[str, Float[Array, ""]]
 TrainStep = Callable[[TrainState, dict[str, Array]], tuple[TrainState, Metrics]]
@@ -49,29 +49,11 @@ def make_train_step(
       sums are added up, so the update is the same.
     kind_names: of the kinds 1, 2, … in a batch's `kinds`.
   """
-
-  def loss_fn(params, batch, key):
-    logits = model.apply(
-      {"params": params},
-      **{name: batch[name] for name in MODEL_INPUTS},
-      deterministic=False,
-      rngs={"dropout": key},
-    )
-    targets, mask = batch["targets"], batch["loss_mask"]
-    of_tokens = losses.token_losses(logits, targets)
-    loss, count = losses.masked_sum(of_tokens, mask)
-    correct, _ = losses.accuracy(logits, targets, mask)
-    of_kinds = tuple(
-      losses.masked_sum(of_tokens, mask & (batch["kinds"] == number))
-      for number in range(1, len(kind_names) + 1)
-    )
-    examples = jnp.sum(jnp.max(batch["segment_ids"], axis=1))
-    return loss, (loss, correct, count, examples, of_kinds)
+  loss_fn = objective.make_loss_fn(model, kind_names)
 
   def sums(params, batch, key):
-    """Gradient of the summed loss of a part, and what `loss_fn` counts."""
-    grads, aux = jax.grad(loss_fn, has_aux=True)(params, batch, key)
-    return grads, aux
+    """Gradient of the summed loss of a part, and what was counted."""
+    return jax.grad(loss_fn, has_aux=True)(params, batch, key)
 
   def accumulate(params, batch, key):
     if num_microbatches == 1:
@@ -93,23 +75,15 @@ def make_train_step(
   def train_step(state, batch):
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     grads, counted = accumulate(state.params, batch, key)
-    loss, correct, count, examples, of_kinds = counted
-    divisor = jnp.maximum(count, 1.0)
+    divisor = jnp.maximum(counted.num_tokens, 1.0)
     grads = jax.tree.map(lambda g: g / divisor, grads)
     updates, opt_state = optimizer.tx.update(
       grads, state.opt_state, state.params
     )
-    metrics = {
-      "loss": loss / divisor,
-      "accuracy": correct / divisor,
+    metrics = objective.metrics_of(counted, kind_names) | {
       "grad_norm": optax.tree.norm(grads),
       "learning_rate": optimizer.schedule(state.step),
-      "num_tokens": count,
-      "num_examples": examples.astype(jnp.float32),
     }
-    for name, (total, tokens) in zip(kind_names, of_kinds, strict=True):
-      metrics[f"loss/{name}"] = total / jnp.maximum(tokens, 1.0)
-      metrics[f"tokens/{name}"] = tokens
     params = optax.apply_updates(state.params, updates)
     return TrainState(state.step + 1, params, opt_state), metrics
 

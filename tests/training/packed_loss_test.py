@@ -9,8 +9,8 @@ from kosmos2_jax import losses
 from kosmos2_jax.input import documents, packing
 from kosmos2_jax.models import presets
 from kosmos2_jax.text.vocab import Vocab
+from kosmos2_jax.training import objective
 from kosmos2_jax.training import state as state_lib
-from kosmos2_jax.training import step
 
 # Compiles whole models.
 pytestmark = pytest.mark.slow
@@ -70,7 +70,7 @@ def token_losses(model, params, examples, rows):
     logits = model.apply({"params": params}, **inputs)
     return losses.token_losses(logits, targets)
 
-  inputs = {key: jnp.asarray(batch[key]) for key in step.MODEL_INPUTS}
+  inputs = {key: jnp.asarray(batch[key]) for key in objective.MODEL_INPUTS}
   found = np.asarray(compute(params, inputs, jnp.asarray(batch["targets"])))
   return {
     example: found[row, batch["segment_ids"][row] == number]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kosmos2_jax.models import presets
-from kosmos2_jax.training import step
+from kosmos2_jax.training import objective
 from tests.training import tiny_run
 
 # Compiles whole models, many times.
@@ -100,7 +100,7 @@ def test_metrics(single, reference):
   assert 0 <= metrics["accuracy"] <= 1
   assert all(value.dtype == np.float32 for value in metrics.values())
   params = single.fresh().params
-  inputs = {key: jnp.asarray(batch[key]) for key in step.MODEL_INPUTS}
+  inputs = {key: jnp.asarray(batch[key]) for key in objective.MODEL_INPUTS}
   logits = single.model.apply({"params": params}, **inputs)
   log_probs = jax.nn.log_softmax(np.asarray(logits, np.float64))
   picked = np.take_along_axis(
@@ -115,7 +115,7 @@ def test_metrics(single, reference):
 def test_loss_of_each_kind(single, reference):
   _, metrics = reference
   batch = tiny_run.make_batch(0)
-  inputs = {key: jnp.asarray(batch[key]) for key in step.MODEL_INPUTS}
+  inputs = {key: jnp.asarray(batch[key]) for key in objective.MODEL_INPUTS}
   logits = single.model.apply({"params": single.fresh().params}, **inputs)
   log_probs = jax.nn.log_softmax(np.asarray(logits, np.float64))
   picked = np.take_along_axis(

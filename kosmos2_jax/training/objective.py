@@ -1,0 +1,95 @@
+"""What is minimised, and what is counted beside it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from kosmos2_jax import losses
+
+# What the model reads of a batch, and what the loss does.
+MODEL_INPUTS = ("tokens", "images", "image_mask", "segment_ids", "positions")
+LOSS_INPUTS = ("targets", "loss_mask", "kinds")
+
+
+class Counted(NamedTuple):
+  """Sums over a part of a batch, float32; parts are added up.
+
+  Attributes:
+    loss: summed negative log-likelihood in nats.
+    correct: targets that had the largest logit.
+    num_tokens: targets.
+    num_examples: segments.
+    kind_losses: for each kind its share of `loss`.
+    kind_tokens: for each kind its share of `num_tokens`.
+  """
+
+  loss: Float[Array, ""]
+  correct: Float[Array, ""]
+  num_tokens: Float[Array, ""]
+  num_examples: Float[Array, ""]
+  kind_losses: tuple[Float[Array, ""], ...]
+  kind_tokens: tuple[Float[Array, ""], ...]
+
+
+LossFn = Callable[
+  [PyTree, Mapping[str, Array], jax.Array], tuple[Float[Array, ""], Counted]
+]
+
+
+def make_loss_fn(model: nn.Module, kind_names: Sequence[str] = ()) -> LossFn:
+  """The function `(params, batch, key) -> (summed loss, Counted)`.
+
+  Args:
+    model: a Kosmos2.
+    kind_names: of the kinds 1, 2, … in a batch's `kinds`.
+  """
+
+  def loss_fn(params, batch, key):
+    logits = model.apply(
+      {"params": params},
+      **{name: batch[name] for name in MODEL_INPUTS},
+      deterministic=False,
+      rngs={"dropout": key},
+    )
+    targets, mask = batch["targets"], batch["loss_mask"]
+    of_tokens = losses.token_losses(logits, targets)
+    loss, count = losses.masked_sum(of_tokens, mask)
+    correct, _ = losses.accuracy(logits, targets, mask)
+    of_kinds = [
+      losses.masked_sum(of_tokens, mask & (batch["kinds"] == number))
+      for number in range(1, len(kind_names) + 1)
+    ]
+    examples = jnp.sum(jnp.max(batch["segment_ids"], axis=1))
+    return loss, Counted(
+      loss,
+      correct,
+      count,
+      examples.astype(jnp.float32),
+      tuple(total for total, _ in of_kinds),
+      tuple(tokens for _, tokens in of_kinds),
+    )
+
+  return loss_fn
+
+
+def metrics_of(
+  counted: Counted, kind_names: Sequence[str]
+) -> dict[str, Float[Array, ""]]:
+  """The metrics of a whole batch; names as in `step.make_train_step`."""
+  divisor = jnp.maximum(counted.num_tokens, 1.0)
+  metrics = {
+    "loss": counted.loss / divisor,
+    "accuracy": counted.correct / divisor,
+    "num_tokens": counted.num_tokens,
+    "num_examples": counted.num_examples,
+  }
+  for name, total, tokens in zip(
+    kind_names, counted.kind_losses, counted.kind_tokens, strict=True
+  ):
+    metrics[f"loss/{name}"] = total / jnp.maximum(tokens, 1.0)
+    metrics[f"tokens/{name}"] = tokens
+  return metrics
