@@ -37,8 +37,8 @@ def train_flops(
   with it 0.486), plus 0.023 in the resampler.
 
   Args:
-    sizes: of the model, see `presets.PRESETS`. Without `vision` and
-      `resampler` it is the decoder alone.
+    sizes: of the model, see `presets.build`; with `text_only` True it is the
+      decoder alone.
     num_rows: rows of the global batch.
     seq_len: tokens T of a row.
     num_images: pictures that are encoded.
@@ -49,14 +49,13 @@ def train_flops(
   """
   if unknown := sorted(set(trained) - set(PARTS)):
     raise ValueError(f"the model's parts are {PARTS}; found {unknown}.")
-  if num_images and not sizes.get("vision"):
+  text_only = sizes.get("text_only", False)
+  if num_images and text_only:
     raise ValueError(
-      f"a model without vision encodes no pictures; found {num_images}."
+      f"a model of text alone encodes no pictures; found {num_images}."
     )
   total, upstream = 0.0, False
-  for part in PARTS:
-    if not sizes.get(part):
-      continue
+  for part in PARTS[-1:] if text_only else PARTS:
     count = num_rows * seq_len if part == "decoder" else num_images
     weights, attention = _forward(part, sizes, seq_len)
     own = part in trained
@@ -66,6 +65,28 @@ def train_flops(
     both = 3 if own or upstream else 1
     total += count * (passes * weights + both * attention)
     upstream = upstream or own
+  return total
+
+
+def layer_flops(
+  sizes: Mapping[str, Any], *, num_rows: int, seq_len: int, num_images: int
+) -> float:
+  """Forward FLOPs of all layers: what `remat="full"` computes once more.
+
+  The head, the first layer of the vision encoder and the resampler are not
+  among them. The arguments are those of `train_flops`.
+  """
+  tokens = num_rows * seq_len
+  weights, attention = _forward("decoder", sizes, seq_len)
+  decoder = sizes["decoder"]
+  weights -= 2.0 * sizes["vocab_size"] * decoder["width"]
+  total = tokens * (weights + attention)
+  if num_images:
+    vision = sizes["vision"]
+    weights, attention = _forward("vision", sizes, seq_len)
+    patches = (vision["image_size"] // vision["patch_size"]) ** 2
+    weights -= 6.0 * patches * vision["patch_size"] ** 2 * vision["width"]
+    total += num_images * (weights + attention)
   return total
 
 

@@ -5,7 +5,7 @@ import pytest
 from kosmos2_jax.models import flops, presets
 
 RELEASED = presets.preset("kosmos2")
-TEXT = {k: RELEASED[k] for k in ("vocab_size", "num_bins", "decoder")}
+TEXT = RELEASED | {"text_only": True}
 
 
 def test_a_text_token_costs_what_is_published():
@@ -60,6 +60,17 @@ def test_gradients_pass_through_what_is_frozen():
   through = flops.train_flops(RELEASED, trained=("vision",), **row)
   causal = 2048 * 24 * 6 * 2048 * 2048
   assert through - causal == pytest.approx((whole - causal) * 2 / 3)
+
+
+def test_layers_once_more():
+  row = {"num_rows": 1, "seq_len": 2048}
+  layers = 2048 * 24 * (2 * (4 * 2048**2 + 2 * 2048 * 8192) + 2 * 2048**2)
+  assert flops.layer_flops(RELEASED, num_images=0, **row) == layers
+  picture = 257 * 24 * 2 * (4 * 1024**2 + 2 * 1024 * 4096)
+  picture += 24 * 4 * 257**2 * 1024
+  assert flops.layer_flops(RELEASED, num_images=2, **row) == (
+    layers + 2 * picture
+  )
 
 
 def test_what_cannot_be():
