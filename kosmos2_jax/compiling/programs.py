@@ -95,7 +95,7 @@ class Report(NamedTuple):
   argument_bytes: int = 0
   temp_bytes: int = 0
   peak_bytes: int = 0
-  hbm_bytes: float = 0.0
+  hbm_bytes: int = 0
   collective_bytes: dict[str, dict[str, float]] | None = None
   bounds: Roofline | None = None
   mfu_bound: float = 0.0

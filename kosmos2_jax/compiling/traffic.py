@@ -40,7 +40,7 @@ class Large(NamedTuple):
   op_name: str
 
 
-def hbm_bytes(program: Program) -> float:
+def hbm_bytes(program: Program) -> int:
   """Bytes that a step moves between a device's memory and the device.
 
   Every instruction reads its operands and writes its result; what a fusion
