@@ -15,7 +15,6 @@ from ml_collections import ConfigDict
 
 from kosmos2_jax.models import presets
 
-
 # Machines for which a config has numbers that were compiled for them: devices
 # along `data`, `fsdp` and `tensor`, rows that they share evenly, pictures a row
 # (fewer than where rows are few: they are spread over more of them), what is

@@ -1,5 +1,7 @@
 """Programs as XLA writes them, cut down to what is read."""
 
+# ruff: noqa: E501
+
 # A loop of three rounds with a gathered kernel, a product in a fusion that cuts
 # its layer out of a stack, and gradients that are added up.
 LOOP = """
