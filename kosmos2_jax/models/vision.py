@@ -18,6 +18,7 @@ class VisionLayer(nn.Module):
 
   num_heads: int
   mlp_dim: int
+  implementation: str = "xla"
   transposed: bool = False
   dtype: jnp.dtype = jnp.dtype("float32")
 
@@ -31,6 +32,7 @@ class VisionLayer(nn.Module):
     h, _ = layers.Attention(
       x.shape[-1],
       self.num_heads,
+      implementation=self.implementation,
       transposed=self.transposed,
       dtype=self.dtype,
       name="attention",
@@ -99,6 +101,7 @@ class VisionEncoder(nn.Module):
     position_init: "normal" (as CLIP) or "sincos2d"; both are then learned.
     dtype: compute type.
     stacked: see `stacking`.
+    attention: see `attention.attend`.
     remat: see `stacking.scan_layers`.
     unroll: see `stacking.scan_layers`.
   """
@@ -113,6 +116,7 @@ class VisionEncoder(nn.Module):
   position_init: str = "normal"
   dtype: jnp.dtype = jnp.dtype("float32")
   stacked: bool = True
+  attention: str = "xla"
   remat: str = "none"
   unroll: int = 1
 
@@ -167,6 +171,7 @@ class VisionEncoder(nn.Module):
       VisionLayer,
       self.num_heads,
       self.mlp_dim,
+      self.attention,
       depth=self.depth,
       stacked=self.stacked,
       dtype=self.dtype,
