@@ -201,6 +201,9 @@ def _model(sizes: Mapping[str, Any]) -> ConfigDict:
   # Numbers the model computes with: "float32" or "bfloat16". Parameters,
   # softmax, norms and the loss are float32 in either case.
   model.dtype = "float32"
+  # How attention is computed: "xla", "splash" (TPU), "cudnn" (NVIDIA GPU, with
+  # bfloat16), or "auto", the best of them for the devices (docs/training.md).
+  model.attention = "auto"
   # What of a layer is computed again in the backward pass, for less memory and
   # more time: "none", "dots" (all but matrix products) or "full".
   model.remat = "none"

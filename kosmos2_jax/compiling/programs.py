@@ -261,7 +261,7 @@ def _read(
     ici_bytes=received[False],
     dcn_bytes=received[True],
   )
-  whole = _whole_batches(program, job, rows) if ways > 1 else []
+  whole = _whole_batches(program, job, mesh, rows) if ways > 1 else []
   return report._replace(
     fits=peak <= report.available_bytes,
     needed_bytes=peak,
@@ -280,12 +280,20 @@ def _read(
   )
 
 
-def _whole_batches(program: hlo.Program, job: Job, rows: int) -> list[Large]:
-  vision = job.sizes["vision"]
+def _whole_batches(
+  program: hlo.Program, job: Job, mesh: Mesh, rows: int
+) -> list[Large]:
+  vision, width = job.sizes["vision"], job.sizes["decoder"]["width"]
   patches = (vision["image_size"] // vision["patch_size"]) ** 2
   pictures = rows * job.images_per_row
-  leading = [(rows, job.seq_len), (rows * job.seq_len,)]
+  leading = {(rows, job.seq_len): width, (rows * job.seq_len,): width}
   if pictures:
-    leading += [(pictures, patches), (pictures, patches + 1)]
-    leading += [(pictures, vision["image_size"])]
-  return traffic.whole_batches(program, leading)
+    leading |= {
+      (pictures, patches): vision["width"],
+      (pictures, patches + 1): vision["width"],
+      (pictures, vision["image_size"]): 3 * vision["image_size"],
+    }
+  tensor = mesh.shape["tensor"]
+  return traffic.whole_batches(
+    program, {dims: size // tensor for dims, size in leading.items()}
+  )

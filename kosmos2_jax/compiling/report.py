@@ -152,7 +152,6 @@ def _sharding(report: Report, console: Console) -> None:
     console.print(
       f"the whole batch on each device: {shape},"
       f" {large.num_bytes / 1e6:,.1f} MB, in {name or '?'}",
-      markup=False,
     )
   if not report.unsharded and not report.whole_batches:
     console.print("all large parameters and activations are sharded")

@@ -1,7 +1,8 @@
 """What a compiled step reads and writes, and which of its arrays are large."""
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from kosmos2_jax.compiling import hlo
@@ -68,19 +69,27 @@ def largest(program: Program, number: int = 8) -> list[Large]:
 
 
 def whole_batches(
-  program: Program, leading: Iterable[tuple[int, ...]], least: int = 2**20
+  program: Program,
+  leading: Mapping[tuple[int, ...], int],
+  least: int = 2**20,
 ) -> list[Large]:
   """Arrays that every device has for the whole batch.
 
   Args:
     program: of a mesh that cuts the batch.
-    leading: how such an array begins: (rows, tokens), (pictures, patches), …
-    least: smaller ones are not listed.
+    leading: how such an array begins, (rows, tokens), (pictures, patches), …,
+      and how much follows for each token or patch: less is a part of it, of
+      an array that is cut along its channels.
+    least: bytes; smaller ones are not listed.
   """
   found: dict[str, Large] = {}
   for _, _, line in program.executed(fused=True):
     for array in hlo.arrays(line.shape):
-      begins = any(array.dims[: len(dims)] == dims for dims in leading)
+      begins = any(
+        array.dims[: len(dims)] == dims
+        and math.prod(array.dims[len(dims) :]) >= channels
+        for dims, channels in leading.items()
+      )
       shape = _written(array)
       if begins and array.num_bytes >= least and shape not in found:
         found[shape] = Large(array.num_bytes, shape, line.op_name)
