@@ -15,6 +15,46 @@ from ml_collections import ConfigDict
 
 from kosmos2_jax.models import presets
 
+# Machines for which a config has numbers that were compiled for them: devices
+# along `data`, `fsdp` and `tensor`, rows that they share evenly, pictures a row
+# (fewer than where rows are few: they are spread over more of them), what is
+# computed again, and parts of a batch. See `on_mesh`.
+MESHES: dict[str, tuple[tuple[int, int, int], int, int, str, int]] = {
+  "v5e-256": ((1, 256, 1), 256, 16, "full", 1),
+  # Named by its cores: 64 chips.
+  "v5p-128": ((1, 64, 1), 256, 16, "dots", 1),
+  "v6e-256": ((1, 256, 1), 256, 16, "dots", 1),
+  # Two slices, with a copy of the model each. A row is shared by two chips, or
+  # half of 512 rows would be empty.
+  "2xv6e-256": ((2, 128, 2), 256, 16, "dots", 1),
+  "8xh100": ((1, 8, 1), 8, 0, "dots", 2),
+}
+
+
+def on_mesh(config: ConfigDict, name: str) -> None:
+  """Changes a config of packed rows for one of `MESHES`.
+
+  The examples of a step stay what they are. Their rows become more, if they
+  must, until the devices share them evenly; the room that is left in them is
+  computed and of no use.
+
+  Raises:
+    ValueError: for a name that there is not.
+  """
+  if name not in MESHES:
+    raise ValueError(
+      f"there is no mesh {name!r}; choose one of {', '.join(MESHES)}"
+    )
+  sizes, multiple, pictures, remat, parts = MESHES[name]
+  config.mesh.data, config.mesh.fsdp, config.mesh.tensor = sizes
+  config.model.remat = remat
+  config.num_microbatches = parts
+  multiple *= parts
+  rows = config.data.rows_per_step
+  config.data.rows_per_step = multiple * -(-rows // multiple)
+  if pictures and config.data.images_per_row:
+    config.data.images_per_row = min(config.data.images_per_row, pictures)
+
 
 def parse_arg(arg: str, **defaults: Any) -> ConfigDict:
   """Reads `name=value,flag` into a ConfigDict typed by `defaults`.
@@ -161,6 +201,9 @@ def _model(sizes: Mapping[str, Any]) -> ConfigDict:
   # Numbers the model computes with: "float32" or "bfloat16". Parameters,
   # softmax, norms and the loss are float32 in either case.
   model.dtype = "float32"
+  # How attention is computed: "xla", "splash" (TPU), "cudnn" (NVIDIA GPU, with
+  # bfloat16), or "auto", the best of them for the devices (docs/training.md).
+  model.attention = "auto"
   # What of a layer is computed again in the backward pass, for less memory and
   # more time: "none", "dots" (all but matrix products) or "full".
   model.remat = "none"

@@ -57,6 +57,7 @@ _KINDS = (
   ("interleaved", "interleaved", "interleaved", {}, 15, 1300),
 )
 _SEQ_LEN = 2048
+_VOCAB_SIZE = 65_037
 # Rows are not filled to the last token, and steps differ.
 _FILLED = 0.95
 # A number of rows that divides among devices.
@@ -64,14 +65,22 @@ _ROWS_AT_A_TIME = 8
 
 
 def get_config(arg: str = "") -> ConfigDict:
-  """The run; `arg` may set `divide` and `preset`, a name of `presets.py`."""
-  args = common.parse_arg(arg, divide=1, preset="kosmos2")
+  """The run.
+
+  `arg` may set `divide`, `preset`, a name of `presets.py`, and `mesh`, one of
+  `common.MESHES`.
+  """
+  args = common.parse_arg(arg, divide=1, preset="kosmos2", mesh="")
   if args.divide < 1:
     raise ValueError(f"divide is at least 1, found {args.divide}")
   config = common.base(args.preset)
   config.num_steps = 10_000
   config.model.dtype = "bfloat16"
   config.model.remat = "dots"
+  if args.preset == "kosmos2":
+    # Of the released tokenizer, which comes with the checkpoint.
+    config.model.vocab_size = _VOCAB_SIZE
+    config.mesh.data, config.mesh.fsdp = 1, -1
   config.data.kinds, num_tokens = (), 0
   for name, dataset, recipe, options, per_step, tokens in _KINDS:
     per_step = max(1, per_step // args.divide)
@@ -104,4 +113,6 @@ def get_config(arg: str = "") -> ConfigDict:
     }
   )
   config.optimizer.learning_rate = 1e-5
+  if args.mesh:
+    common.on_mesh(config, args.mesh)
   return config

@@ -33,16 +33,20 @@ CAPTION_TOKENS, DOCUMENT_TOKENS, DOCUMENT_PICTURES = 28, 200, 3
 # Rows come in multiples of this, for as many devices; as many parts of a step
 # are packed by themselves, for as many hosts.
 GROUPS = 8
+VOCAB_SIZE = 65_037
 FILLED = 0.99
 
 
 def get_config(arg: str = "") -> ConfigDict:
   """The run.
 
-  `arg` may set `divide`, by which the examples of a step are divided, and
-  `preset`, the model.
+  `arg` may set `divide`, by which the examples of a step are divided,
+  `preset`, the model, and `mesh`, one of `common.MESHES`; `text_only` says
+  that the decoder alone is trained, on text.
   """
-  args = common.parse_arg(arg, divide=1, preset="kosmos2")
+  args = common.parse_arg(
+    arg, divide=1, preset="kosmos2", mesh="", text_only=False
+  )
   if args.divide < 1:
     raise ValueError(f"divide is at least 1, found {args.divide}")
   config = common.base(args.preset)
@@ -50,6 +54,10 @@ def get_config(arg: str = "") -> ConfigDict:
   config.num_steps = 60_000
   config.model.dtype = "bfloat16" if full else "float32"
   config.model.remat = "dots" if full else "none"
+  if full:
+    # Of the released tokenizer, which the command line names.
+    config.model.vocab_size = VOCAB_SIZE
+    config.mesh.data, config.mesh.fsdp = 1, -1
   config.data.kinds = (
     common.kind("text", "text", "text", _share(TEXT, args.divide)),
     common.kind(
@@ -107,7 +115,23 @@ def get_config(arg: str = "") -> ConfigDict:
   )
   # The optimizer is the published one, the default of `common`.
   config.save_every = 1000
+  if args.text_only:
+    _text_only(config)
+  if args.mesh:
+    common.on_mesh(config, args.mesh)
   return config
+
+
+def _text_only(config: ConfigDict) -> None:
+  """As many tokens a step, all of them text; no picture, and no encoder."""
+  rows = config.data.rows_per_step
+  config.model.text_only = True
+  config.model.remat = "full"
+  config.mesh.data, config.mesh.fsdp = 1, -1
+  # A document fills a row more often than not; of others there are several.
+  config.data.kinds = (common.kind("text", "text", "text", rows),)
+  config.data.images_per_row = 0
+  config.data.builders = ConfigDict({"text": config.data.builders.text})
 
 
 def _share(count: int, divide: int) -> int:

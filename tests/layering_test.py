@@ -41,11 +41,11 @@ def _k(names: str) -> set[str]:
   return {f"kosmos2_jax.{name}" for name in names.split()}
 
 
-_LEAVES = _k("text batch")
+_LEAVES = _k("text batch chips")
 _INPUT = _k("input") | {"data"}
 _MATHS = _k("models losses sharding optim")
 _RUNNING = _k(
-  "training generation evals convert predictor visualize benchmarks"
+  "training generation evals convert predictor visualize benchmarks compiling"
 )
 _ROOTS = _k("tools") | set(SCRIPTS)
 _PRESETS = _k("models.presets")

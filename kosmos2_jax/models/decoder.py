@@ -19,6 +19,8 @@ from kosmos2_jax.models import (
   masks,
   stacking,
 )
+from kosmos2_jax.models.attention import MASKED_LOGIT
+from kosmos2_jax.models.masks import AttnMask
 from kosmos2_jax.models.stacking import KvCache
 
 VOCAB_MULTIPLE = 128  # rows are padded to this, so that meshes divide them
@@ -64,6 +66,7 @@ class DecoderLayer(nn.Module):
   mlp_dim: int
   gain: float
   dropout_rate: float
+  implementation: str = "xla"
   transposed: bool = False
   dtype: jnp.dtype = jnp.dtype("float32")
 
@@ -72,7 +75,7 @@ class DecoderLayer(nn.Module):
     self,
     x: Float[Array, "B T D"],
     kv_cache: dict[str, Array] | None,
-    attn_mask: Bool[Array, "B 1 T S"],
+    attn_mask: AttnMask,
     cache_index: Int[Array, " B"] | None,
     deterministic: bool,
   ) -> tuple[Float[Array, "B T D"], dict[str, Array] | None]:
@@ -85,6 +88,7 @@ class DecoderLayer(nn.Module):
       self.num_heads,
       inner_norm=True,
       value_gain=self.gain,
+      implementation=self.implementation,
       transposed=self.transposed,
       dtype=self.dtype,
       name="attention",
@@ -120,6 +124,7 @@ class Decoder(nn.Module):
       neighbours from the first step (for models trained from scratch).
     dtype: compute type.
     stacked: see `stacking`.
+    attention: see `attention.attend`; a call with a cache uses "xla".
     remat: see `stacking.scan_layers`.
     unroll: see `stacking.scan_layers`.
     loss_chunk: targets whose logits training has at once on a device; see
@@ -136,6 +141,7 @@ class Decoder(nn.Module):
   location_init: str = "normal"
   dtype: jnp.dtype = jnp.dtype("float32")
   stacked: bool = True
+  attention: str = "xla"
   remat: str = "none"
   unroll: int = 1
   loss_chunk: int = LOSS_CHUNK
@@ -163,6 +169,7 @@ class Decoder(nn.Module):
       self.mlp_dim,
       initializers.sub_ln_gain(self.depth),
       self.dropout_rate,
+      self.attention,
       depth=self.depth,
       stacked=self.stacked,
       dtype=self.dtype,
@@ -222,7 +229,7 @@ class Decoder(nn.Module):
       preferred_element_type=jnp.float32,
     )
     real = jnp.arange(logits.shape[-1]) < self.vocab_size
-    return jnp.where(real, logits, layers.MASKED_LOGIT), kv_cache
+    return jnp.where(real, logits, MASKED_LOGIT), kv_cache
 
   def hidden(
     self,
@@ -250,7 +257,9 @@ class Decoder(nn.Module):
     else:
       if segment_ids is None:
         segment_ids = jnp.ones_like(tokens)
-      attn_mask = masks.causal_mask(segment_ids)
+      attn_mask = masks.CausalMask(segment_ids)
+      if self.attention == "xla":
+        attn_mask = attn_mask.written_out()  # once for all layers
       start = 0
     if positions is None:
       positions = jnp.broadcast_to(start + jnp.arange(length), tokens.shape)

@@ -35,6 +35,13 @@ class Kosmos2(nn.Module):
   resampler: PerceiverResampler | None
   decoder: Decoder
 
+  def with_attention(self, name: str) -> "Kosmos2":
+    """The same model with another implementation; see `attention.attend`."""
+    return self.clone(
+      vision=self.vision.clone(attention=name),
+      decoder=self.decoder.clone(attention=name),
+    )
+
   def __call__(
     self,
     tokens: Int[Array, "B T"],

@@ -9,14 +9,14 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from kosmos2_jax.activations import constrain
-from kosmos2_jax.models import initializers
+from kosmos2_jax.models import attention, initializers
+from kosmos2_jax.models.masks import AttnMask
 
 LAYER_NORM_EPS = 1e-5
 FEW_ROWS = 32  # as many as gain by `few_rows_product`
-MASKED_LOGIT = -1e30  # finite, so that a row with no key stays free of NaN
 
 
 def quick_gelu(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
@@ -32,44 +32,6 @@ def exact_gelu(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
 def layer_norm(name: str, dtype: jnp.dtype) -> nn.LayerNorm:
   """The layer norm used everywhere: eps 1e-5, float32 statistics."""
   return nn.LayerNorm(epsilon=LAYER_NORM_EPS, dtype=dtype, name=name)
-
-
-def attend(
-  query: Float[Array, "B T N H"],
-  key: Float[Array, "B S N H"],
-  value: Float[Array, "B S N H"],
-  attn_mask: Bool[Array, "#B 1 #T S"] | None = None,
-  dropout: Callable[[Array], Array] | None = None,
-) -> Float[Array, "B T N H"]:
-  """Scaled dot-product attention with a float32 softmax.
-
-  Args:
-    query: queries, not yet scaled; they are scaled by H^-0.5 here.
-    key: keys.
-    value: values.
-    attn_mask: True = may attend. A query that may attend to nothing gets the
-      mean of all values instead of NaN.
-    dropout: applied to the attention weights, if given.
-
-  Returns:
-    The attended values in the dtype of `value`.
-  """
-  query = query * (query.shape[-1] ** -0.5)
-  weights = jnp.einsum(
-    "btnh,bsnh->bnts", query, key, preferred_element_type=jnp.float32
-  )
-  if attn_mask is not None:
-    weights = jnp.where(attn_mask, weights, MASKED_LOGIT)
-  if dropout is not None:
-    weights = dropout(jax.nn.softmax(weights, axis=-1))
-    return jnp.einsum("bnts,bsnh->btnh", weights.astype(value.dtype), value)
-  # The softmax with its division behind the product: on a CPU a third faster.
-  highest = jax.lax.stop_gradient(jnp.max(weights, axis=-1, keepdims=True))
-  weights = jnp.exp(weights - highest)
-  total = jnp.sum(weights, axis=-1, keepdims=True)
-  attended = jnp.einsum("bnts,bsnh->bnth", weights.astype(value.dtype), value)
-  attended = (attended / total).astype(value.dtype)
-  return attended.swapaxes(1, 2)
 
 
 def few_rows_product(
@@ -148,6 +110,7 @@ class Attention(nn.Module):
     kernel_inits: initialisers of the query, key, value and output kernels,
       and zeros for the output bias, instead of PyTorch's default for Linear.
     dropout_rate: dropout on attention weights.
+    implementation: see `attention.attend`.
     transposed: see `linear`.
     dtype: compute type.
   """
@@ -158,6 +121,7 @@ class Attention(nn.Module):
   value_gain: float = 1.0
   kernel_inits: tuple[Callable[..., Array], ...] | None = None
   dropout_rate: float = 0.0
+  implementation: str = "xla"
   transposed: bool = False
   dtype: jnp.dtype = jnp.dtype("float32")
 
@@ -193,7 +157,7 @@ class Attention(nn.Module):
     self,
     x: Float[Array, "B T D"],
     source: Float[Array, "B S_new D"] | None = None,
-    attn_mask: Bool[Array, "#B 1 #T S"] | None = None,
+    attn_mask: AttnMask | None = None,
     kv_cache: dict[str, Array] | None = None,
     cache_index: Array | None = None,
     deterministic: bool = True,
@@ -203,7 +167,8 @@ class Attention(nn.Module):
     Args:
       x: where the queries come from.
       source: where keys and values come from; `x` if None.
-      attn_mask: True = may attend; S is the cache's length if there is one.
+      attn_mask: True = may attend, or a rule; S is the cache's length if there
+        is one.
       kv_cache: `key` and `value` [B, S, N, H]; the new ones are written into
         it, row b at slots cache_index[b] … cache_index[b]+T-1.
       cache_index: int32 [B], the first slot to write in every row.
@@ -229,8 +194,11 @@ class Attention(nn.Module):
     dropout = None
     if self.dropout_rate and not deterministic:
       dropout = lambda w: self.weight_dropout(w, deterministic=False)  # noqa: E731
+    # Whoever makes parameters needs no kernel, on whatever devices.
+    name = "xla" if self.is_initializing() else self.implementation
     query = constrain(self.query(x), "heads")
-    heads = constrain(attend(query, key, value, attn_mask, dropout), "heads")
+    heads = attention.attend(query, key, value, attn_mask, dropout, name)
+    heads = constrain(heads, "heads")
     merged = heads.reshape(*heads.shape[:-2], self.width)
     if self.inner_norm:
       merged = self.norm(merged)

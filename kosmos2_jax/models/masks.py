@@ -1,5 +1,9 @@
-"""Attention masks: boolean, True = may attend, shaped [B, 1, T, S]."""
+"""Attention masks: boolean, True = may attend, shaped [B, 1, T, S].
 
+A `CausalMask` is the rule instead of the array, for kernels that never need it.
+"""
+
+import flax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
@@ -34,3 +38,21 @@ def cache_mask(
   """
   slot = cache_index[:, None] + jnp.arange(num_queries)
   return (jnp.arange(num_slots) <= slot[..., None])[:, None]
+
+
+@flax.struct.dataclass
+class CausalMask:
+  """`causal_mask` as a rule.
+
+  Attributes:
+    segment_ids: int32 [B, T], see `causal_mask`.
+  """
+
+  segment_ids: Array
+
+  def written_out(self) -> Bool[Array, "B 1 T T"]:
+    """The mask as an array."""
+    return causal_mask(self.segment_ids)
+
+
+AttnMask = Bool[Array, "#B 1 #T S"] | CausalMask

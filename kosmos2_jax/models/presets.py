@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from kosmos2_jax.models import attention as attention_lib
 from kosmos2_jax.models.decoder import LOSS_CHUNK, Decoder
 from kosmos2_jax.models.kosmos2 import Kosmos2
 from kosmos2_jax.models.resampler import PerceiverResampler
@@ -79,7 +80,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 # Fields of a config's model section that are no sizes.
-COMPUTE = ("dtype", "remat", "unroll", "loss_chunk")
+COMPUTE = ("dtype", "attention", "remat", "unroll", "loss_chunk")
 
 
 def preset(name: str) -> dict[str, Any]:
@@ -117,6 +118,7 @@ def build(
   *,
   dtype: str = "float32",
   stacked: bool = True,
+  attention: str = "xla",
   remat: str = "none",
   unroll: int = 1,
   loss_chunk: int = LOSS_CHUNK,
@@ -129,13 +131,14 @@ def build(
       alone is built, and has all the parameters there are.
     dtype: compute type, "float32" or "bfloat16"; parameters are float32.
     stacked: the layers in one loop, or each on its own; see `stacking`.
-    remat: "none", "full" or "dots"; see `stacking.scan_layers`.
+    attention: of vision encoder and decoder, see `attention.attend`.
+    remat: see `stacking.scan_layers`.
     unroll: layers per loop iteration; a large number means no loop at all.
     loss_chunk: see `Decoder`.
 
   Raises:
-    ValueError: for a missing or unknown section or field, or a dtype that is
-      neither of the two.
+    ValueError: for a missing or unknown section or field, a dtype that is
+      neither of the two, or an attention that does not take it.
   """
   wanted = {"vocab_size", "num_bins", "vision", "resampler", "decoder"}
   if set(sizes) - {"text_only"} != wanted:
@@ -144,8 +147,14 @@ def build(
     )
   if dtype not in ("float32", "bfloat16"):
     raise ValueError(f'dtype must be "float32" or "bfloat16"; got {dtype!r}.')
+  attention_lib.check(attention, dtype)
   kind = jnp.dtype(dtype)
-  depthwise = {"stacked": stacked, "remat": remat, "unroll": unroll}
+  depthwise = {
+    "stacked": stacked,
+    "attention": attention,
+    "remat": remat,
+    "unroll": unroll,
+  }
   try:
     vision = VisionEncoder(**sizes["vision"], dtype=kind, **depthwise)
     resampler = PerceiverResampler(

@@ -19,6 +19,7 @@ class VisionLayer(nn.Module):
 
   num_heads: int
   mlp_dim: int
+  implementation: str = "xla"
   transposed: bool = False
   dtype: jnp.dtype = jnp.dtype("float32")
 
@@ -33,6 +34,7 @@ class VisionLayer(nn.Module):
     h, _ = layers.Attention(
       x.shape[-1],
       self.num_heads,
+      implementation=self.implementation,
       transposed=self.transposed,
       dtype=self.dtype,
       name="attention",
@@ -101,6 +103,7 @@ class VisionEncoder(nn.Module):
     position_init: "normal" (as CLIP) or "sincos2d"; both are then learned.
     dtype: compute type.
     stacked: see `stacking`.
+    attention: see `attention.attend`.
     remat: see `stacking.scan_layers`.
     unroll: see `stacking.scan_layers`.
   """
@@ -115,6 +118,7 @@ class VisionEncoder(nn.Module):
   position_init: str = "normal"
   dtype: jnp.dtype = jnp.dtype("float32")
   stacked: bool = True
+  attention: str = "xla"
   remat: str = "none"
   unroll: int = 1
 
@@ -169,6 +173,7 @@ class VisionEncoder(nn.Module):
       VisionLayer,
       self.num_heads,
       self.mlp_dim,
+      self.attention,
       depth=self.depth,
       stacked=self.stacked,
       dtype=self.dtype,

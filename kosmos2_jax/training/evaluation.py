@@ -36,7 +36,8 @@ class Evaluation:
     examples: Mapping[str, Callable[[int], Iterable[Example]]],
     batch_size: int,
   ):
-    self._model = model
+    # Outside of the mesh, a kernel would be for one device.
+    self._model = model.with_attention("xla")
     self._tokenizer = tokenizer
     self._tasks = dict(tasks)
     self._examples = examples

@@ -8,7 +8,7 @@ import jax
 from jax.sharding import Mesh
 
 from kosmos2_jax import optim, sharding
-from kosmos2_jax.models import presets
+from kosmos2_jax.models import attention, presets
 from kosmos2_jax.optim import Optimizer
 from kosmos2_jax.training import state as state_lib
 from kosmos2_jax.training import step as step_lib
@@ -63,8 +63,13 @@ def make_trainer(
   Raises:
     ValueError: for anything the parts refuse.
   """
-  model = presets.build(sizes, **compute)
   placed = sharding.make_mesh(mesh, devices)
+  name = attention.choose(
+    compute.get("attention", attention.AUTO),
+    placed.devices.flat[0].platform,
+    compute.get("dtype", "float32"),
+  )
+  model = presets.build(sizes, **{**compute, "attention": name})
   rule = optim.make_optimizer(num_steps=num_steps, **optimizer)
   abstract = state_lib.abstract_state(model, rule.tx, placed)
   train_step = step_lib.make_train_step(

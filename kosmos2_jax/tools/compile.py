@@ -1,0 +1,150 @@
+r"""Compiles a config's training step for TPUs that are not here.
+
+  python -m kosmos2_jax.tools.compile --config=configs/pretrain.py:text_only \
+    --topology=v5e:4x4 --batch_per_chip=2
+
+Says whether the step fits, what memory it needs, what devices send each other,
+what is not sharded, and what bounds its time: compute, memory, the links of a
+slice or the network between slices. It proves fit and sharding, not speed.
+
+Topologies are v4, v5e, v5p, v6e or v7x and a shape in chips: v5e:16x16,
+v5p:4x4x4. The batch is the config's, or --batch_per_chip rows for each chip;
+--search looks for the most of those that fit. Needs libtpu, and no TPU.
+
+The last line is one JSON object. The status is 0 if the step fits, 1 if it
+does not, 2 for a mistake in the command.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# Before jax starts: nothing is asked of a TPU or of the machine's metadata,
+# several programs may have libtpu open, and it complains of nothing.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
+os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+from rich.console import Console
+
+from kosmos2_jax.compiling import programs, report, topologies
+from kosmos2_jax.models import presets
+from kosmos2_jax.text.tokenizer import Tokenizer
+
+# Rows per chip at which a search stops.
+MOST_ROWS = 4096
+
+
+def job_of(config: ConfigDict, num_rows: int | None = None) -> programs.Job:
+  """The step that `train.py` would run.
+
+  Args:
+    config: of the run.
+    num_rows: of the global batch; None: as many as the config says.
+  """
+  data = config.data
+  sizes, compute = presets.split(config.model.to_dict())
+  if not sizes["vocab_size"]:
+    tokenizer = Tokenizer.load(data.tokenizer, sizes["num_bins"])
+    sizes["vocab_size"] = tokenizer.vocab.size
+  if num_rows is None:
+    per_step = sum(kind.per_step for kind in data.kinds)
+    num_rows = data.rows_per_step if data.pack else per_step
+  options = {
+    "optimizer": config.optimizer.to_dict(),
+    "mesh": config.mesh.to_dict(),
+    "num_steps": config.num_steps,
+    "seed": config.seed,
+    "num_microbatches": config.num_microbatches,
+    "kind_names": tuple(kind.name for kind in data.kinds),
+  }
+  images = data.images_per_row
+  return programs.Job(sizes, compute, options, num_rows, data.seq_len, images)
+
+
+def run(read: flags.FlagValues) -> int:
+  """Compiles, prints, writes; returns the status."""
+  topology = topologies.describe(read.topology, read.num_slices)
+  console = Console()
+
+  def compile_rows(per_chip: int | None) -> programs.Report:
+    rows = None if per_chip is None else per_chip * topology.num_chips
+    found = programs.compile_step(job_of(read.config, rows), topology)
+    if read.search:
+      print(f"{per_chip} row(s) a chip: {report.verdict(found)}", flush=True)
+    return found
+
+  if read.search:
+    tried = programs.largest_batch(compile_rows, MOST_ROWS)
+    fitting = [one for one in tried if one.fits]
+    found = max(fitting, key=lambda one: one.job.num_rows, default=tried[-1])
+  else:
+    found = compile_rows(read.batch_per_chip)
+  report.show(found, console)
+  content = report.as_json(found)
+  if read.search:
+    rows = found.job.num_rows // topology.num_chips if found.fits else 0
+    content["largest_batch_per_chip"] = rows
+    console.print(f"the most rows a chip that fit: {rows}")
+  if not found.fits:
+    print(f"compile: {report.verdict(found)}", file=sys.stderr)
+  if read.output:
+    path = Path(read.output)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n")
+  print(json.dumps(content))
+  return 0 if found.fits else 1
+
+
+def main(argv: Sequence[str]) -> int:
+  """Runs the command; returns its status."""
+  read = flags.FlagValues()
+  define = {"flag_values": read}
+  flags.DEFINE_string("topology", None, "For example v5e:4x4.", **define)
+  flags.DEFINE_integer(
+    "num_slices", 1, "Slices of that topology.", lower_bound=1, **define
+  )
+  flags.DEFINE_integer(
+    "batch_per_chip", None, "Rows for each chip.", lower_bound=1, **define
+  )
+  flags.DEFINE_bool("search", False, "Find the most rows that fit.", **define)
+  flags.DEFINE_string("output", None, "JSON file to write.", **define)
+  flags.DEFINE_bool("traceback", False, "Show where mistakes are.", **define)
+  try:
+    config_flags.DEFINE_config_file(
+      "config", None, "File of the run.", read, sys_argv=list(argv)
+    )
+    if {"--help", "-h"} & set(argv):
+      print(f"{__doc__}\n{read.get_help()}")
+      return 0
+    if read(list(argv))[1:] or not (read["config"].value and read.topology):
+      raise flags.Error("expected --config, --topology and nothing but flags")
+    if read.search and read.batch_per_chip:
+      raise flags.Error("expected --search or --batch_per_chip, found both")
+    return run(read)
+  except (
+    flags.Error,
+    AttributeError,
+    ImportError,
+    KeyError,
+    OSError,
+    ValueError,
+  ) as error:
+    if "--traceback" in argv:
+      raise
+    no_field = isinstance(error, AttributeError | KeyError)
+    what = "there is no config field " if no_field else ""
+    text = " ".join(str(error).rpartition("Error: ")[2].split())
+    print(f"compile: {what}{text}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv))
