@@ -41,7 +41,7 @@ def _k(names: str) -> set[str]:
   return {f"kosmos2_jax.{name}" for name in names.split()}
 
 
-_LEAVES = _k("text batch")
+_LEAVES = _k("text batch chips")
 _INPUT = _k("input") | {"data"}
 _MATHS = _k("models losses sharding optim")
 _RUNNING = _k(
