@@ -7,8 +7,8 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from kosmos2_jax.training.checkpoint import Checkpointer
 from kosmos2_jax.training import timing
+from kosmos2_jax.training.checkpoint import Checkpointer
 from kosmos2_jax.training.log import StepLog
 from kosmos2_jax.training.metrics import Reporter
 from kosmos2_jax.training.prefetch import Prefetcher

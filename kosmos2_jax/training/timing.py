@@ -7,13 +7,14 @@ step is never mistaken for computing it.
 import collections
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import jax
 import psutil
 
 from kosmos2_jax import chips
+from kosmos2_jax.models import flops
 
 GIB = 2**30
 
@@ -111,6 +112,28 @@ class Timing:
     if self._since is not None:
       self._since = now
     return found
+
+
+def batch_flops(
+  sizes: Mapping[str, Any],
+  inputs: Mapping[str, jax.Array],
+  trained: Collection[str] = flops.PARTS,
+) -> float:
+  """Model FLOPs of a step on a batch, padding and empty places counted.
+
+  Args:
+    sizes: of the model, see `presets.PRESETS`.
+    inputs: what the step reads.
+    trained: see `flops.train_flops`.
+  """
+  num_rows, seq_len = inputs["tokens"].shape
+  return flops.train_flops(
+    sizes,
+    num_rows=num_rows,
+    seq_len=seq_len,
+    num_images=num_rows * inputs["images"].shape[1],
+    trained=trained,
+  )
 
 
 def peak_flops(devices: Sequence[jax.Device]) -> float | None:
