@@ -15,14 +15,15 @@ LINE_WIDTH = 100  # where there is no terminal that has one
 _INDENT = "  "
 _GAP = "  "
 
-# How each number of training is shown, in this order. Numbers that are not
-# here follow under their own names.
+# How each number of training is shown, in this order, those of the first line
+# as wide as they mostly are. Numbers that are not here follow under their own
+# names.
 _FORMATS = {
-  "loss": "loss {:.4f}",
+  "loss": "loss {:7.4f}",
   "accuracy": "accuracy {:.3f}",
-  "grad_norm": "grad_norm {:.3g}",
+  "grad_norm": "grad_norm {:<6.3g}",
   "learning_rate": "lr {:.2e}",
-  "tokens_per_sec": "{:,.0f} tokens/s",
+  "tokens_per_sec": "{:>9,.0f} tokens/s",
   "examples_per_sec": "{:,.4g} examples/s",
   "steps_per_sec": "{:.3g} steps/s",
   "mfu": "MFU {:.1%}",
@@ -96,7 +97,7 @@ class Console(SilentWriter):
     seconds = numbers.pop("eta_seconds", None)
     eta = []
     if seconds is not None:
-      eta = [f"ETA {datetime.timedelta(seconds=round(seconds))}"]
+      eta = [f"ETA {_duration(seconds)}"]
     first, others, kinds = _fields(numbers)
     if self._progress:
       width = self._progress.console.width
@@ -104,9 +105,9 @@ class Console(SilentWriter):
       self._progress.lines += _fold(kinds, width)
       self._progress.update(self._task, eta="".join(eta))
       return
-    digits = len(str(self._num_steps))
-    head = f"step {step:>{digits}}/{self._num_steps}"
-    self.say(_GAP.join([head, *first, *eta]))
+    head = f"step {step}/{self._num_steps}"
+    width = len(f"step {self._num_steps}/{self._num_steps}")
+    self.say(_GAP.join([head.ljust(width), *first, *eta]))
     for fields in (others, kinds):
       for line in _fold(fields, LINE_WIDTH - len(_INDENT)):
         self.say(_INDENT + line)
@@ -162,6 +163,13 @@ def _of_kinds(losses: Mapping[str, float]) -> list[str]:
     title = f"highest of {len(losses)} kinds:"
   texts = [f"{name} {loss:.3f}" for name, loss in ordered[:_MAX_KINDS]]
   return [f"{title} {texts[0]}", *texts[1:]]
+
+
+def _duration(seconds: float) -> str:
+  """"10:17:36", or "3d 10:17"."""
+  days, rest = divmod(round(seconds), 24 * 60 * 60)
+  text = str(datetime.timedelta(seconds=rest))
+  return f"{days}d {text[:-3]}" if days else text
 
 
 def _fold(fields: Iterable[str], width: int) -> list[str]:
