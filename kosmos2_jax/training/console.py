@@ -166,7 +166,7 @@ def _of_kinds(losses: Mapping[str, float]) -> list[str]:
 
 
 def _duration(seconds: float) -> str:
-  """"10:17:36", or "3d 10:17"."""
+  """Hours, minutes, seconds; or days, hours, minutes."""
   days, rest = divmod(round(seconds), 24 * 60 * 60)
   text = str(datetime.timedelta(seconds=rest))
   return f"{days}d {text[:-3]}" if days else text
