@@ -113,3 +113,43 @@ def test_segments_have_their_own_pictures(small_tokenizer, monkeypatch):
   assert not colors & {visualize.COLORS[3]}
   assert drawing.draw_row(batch, 1, small_tokenizer, []).width == 512
   assert written[-1] == "0 examples, 0 of 120 tokens, 0 of 4 pictures"
+
+
+class _Stream:
+  """Batches, each of another index, and what their rows are called."""
+
+  def __init__(self, batch):
+    self._batch = batch
+
+  def __iter__(self):
+    for index in range(3):
+      yield {**self._batch, "example_index": np.array([index])}
+
+  def segments(self, example_index):
+    return [f"row {example_index}"]
+
+
+class _Reporter:
+  def __init__(self, takes_pictures):
+    self.takes_pictures = takes_pictures
+    self.written = []
+
+  def write_images(self, step, images):
+    self.written.append((step, images))
+
+
+@pytest.mark.parametrize("takes_pictures", [True, False])
+def test_the_first_batch_is_drawn_on_the_way(
+  batch, small_tokenizer, takes_pictures
+):
+  reporter, stream = _Reporter(takes_pictures), _Stream(batch)
+  found = drawing.draw_first(stream, 7, reporter, small_tokenizer)
+  assert not reporter.written  # before it is asked for
+  assert [int(each["example_index"][0]) for each in found] == [0, 1, 2]
+  assert len(reporter.written) == takes_pictures
+  for step, images in reporter.written:
+    wanted = drawing.draw_rows(
+      next(iter(stream)), 8, small_tokenizer, stream.segments
+    )
+    assert step == 7
+    np.testing.assert_array_equal(images["input/first_batch"], wanted)

@@ -7,7 +7,7 @@ step is never mistaken for computing it.
 import collections
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import jax
@@ -136,7 +136,7 @@ def batch_flops(
   )
 
 
-def peak_flops(devices: Sequence[jax.Device]) -> float | None:
+def peak_flops(devices: Iterable[jax.Device]) -> float | None:
   """bfloat16 FLOP/s of all the devices at most; None if one is not known."""
   found = [chips.chip_of(device.device_kind) for device in devices]
   if not all(found):
@@ -144,7 +144,7 @@ def peak_flops(devices: Sequence[jax.Device]) -> float | None:
   return sum(chip.bf16_flops / chip.devices for chip in found)
 
 
-def memory(devices: Sequence[jax.Device]) -> dict[str, float]:
+def memory(devices: Iterable[jax.Device]) -> dict[str, float]:
   """GiB in use: on the fullest device, or where none says, of this process.
 
   Returns:

@@ -56,14 +56,13 @@ def test_first_lines_are_aligned():
 
 
 def test_many_kinds_are_folded():
-  *_, last = _lines(ROW | KINDS)
-  assert last == (
+  first, second, *kinds = _lines(ROW | KINDS)
+  assert [first, second] == _lines(ROW)
+  assert kinds == [
     "  highest of 16 kinds: a_kind_with_a_name_15 3.750"
-    "  a_kind_with_a_name_14 3.500"
-  ) or last.startswith("  a_kind")
-  text = "\n".join(_lines(ROW | KINDS))
-  assert "a_kind_with_a_name_12 3.000" in text
-  assert "a_kind_with_a_name_11" not in text
+    "  a_kind_with_a_name_14 3.500",
+    "  a_kind_with_a_name_13 3.250  a_kind_with_a_name_12 3.000",
+  ]
   few = dict(list(KINDS.items())[:2])
   assert _lines(ROW | few)[-1] == (
     "  loss by kind: a_kind_with_a_name_01 0.250  a_kind_with_a_name_00 0.000"
@@ -81,7 +80,7 @@ def test_scores_are_one_line():
 
 
 @pytest.mark.parametrize(
-  ("seconds", "text"), [(59.6, "0:01:00"), (2 * 86_400 + 3661, "2d 1:01")]
+  ("seconds", "text"), [(59.6, "0:01:00"), (2 * 86_400 + 3661.0, "2d 1:01")]
 )
 def test_days_are_short(seconds, text):
   assert _lines(ROW | {"train/eta_seconds": seconds})[0].endswith(f"ETA {text}")

@@ -1,6 +1,6 @@
 """Rates by a clock that the test turns."""
 
-import numpy as np
+import jax.numpy as jnp
 import pytest
 
 from kosmos2_jax import chips
@@ -107,7 +107,7 @@ def test_memory_of_the_fullest_device_or_of_the_process():
 
 def test_flops_of_a_batch_are_those_of_its_shape():
   sizes = presets.preset("tiny") | {"vocab_size": 640}
-  inputs = {"tokens": np.zeros((6, 20)), "images": np.zeros((6, 2, 16, 16, 3))}
+  inputs = {"tokens": jnp.zeros((6, 20)), "images": jnp.zeros((6, 2, 9, 9, 3))}
   wanted = flops.train_flops(sizes, num_rows=6, seq_len=20, num_images=12)
   assert timing.batch_flops(sizes, inputs) == wanted > 0
   frozen = timing.batch_flops(sizes, inputs, trained=("decoder",))

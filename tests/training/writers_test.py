@@ -16,7 +16,7 @@ def _rows(folder):
 def test_a_line_for_each_set_of_numbers(tmp_path):
   writer = writers.MetricsFile(tmp_path)
   writer.write_scalars(10, {"train/loss": 0.1, "train/other": float("nan")})
-  writer.write_scalars(10, {"rec/accuracy": 1})
+  writer.write_scalars(10, {"rec/accuracy": 1.0})
   first, second = _rows(tmp_path)
   assert first.pop("time") <= second.pop("time")
   # Every digit, and JSON that anybody reads.
