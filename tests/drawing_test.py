@@ -1,5 +1,7 @@
 """The picture of what the model is fed."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,6 +9,7 @@ from PIL import Image
 from kosmos2_jax import batch as batch_lib
 from kosmos2_jax import drawing, visualize
 from kosmos2_jax.input import documents, packing
+from kosmos2_jax.training import metrics
 
 
 @pytest.fixture
@@ -129,8 +132,11 @@ class _Stream:
     return [f"row {example_index}"]
 
 
-class _Reporter:
+class _Reporter(metrics.Reporter):
+  """Keeps the pictures."""
+
   def __init__(self, takes_pictures):
+    super().__init__(None, 9, io.StringIO())
     self.takes_pictures = takes_pictures
     self.written = []
 

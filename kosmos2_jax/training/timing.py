@@ -136,15 +136,15 @@ def batch_flops(
   )
 
 
-def peak_flops(devices: Iterable[jax.Device]) -> float | None:
-  """bfloat16 FLOP/s of all the devices at most; None if one is not known."""
+def peak_flops(devices: Iterable[Any]) -> float | None:
+  """bfloat16 FLOP/s of all jax devices at most; None if one is not known."""
   found = [chips.chip_of(device.device_kind) for device in devices]
   if not all(found):
     return None
   return sum(chip.bf16_flops / chip.devices for chip in found)
 
 
-def memory(devices: Iterable[jax.Device]) -> dict[str, float]:
+def memory(devices: Iterable[Any]) -> dict[str, float]:
   """GiB in use: on the fullest device, or where none says, of this process.
 
   Returns:

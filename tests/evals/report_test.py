@@ -174,4 +174,4 @@ def test_pictures_of_training_keep_their_names():
   assert (found["rec/picture_00"] != found["rec/picture_01"]).any()
   # The predicted box is solid, in the first colour there is.
   drawn = (found["rec/picture_00"] == visualize.COLORS[0]).all(axis=-1)
-  assert drawn[64:66, 64:190].mean() > 0.9
+  assert drawn[60:68, 70:185].all(axis=1).any()
