@@ -5,7 +5,6 @@ import os
 import shlex
 import sys
 
-import jax
 from clu import metric_writers
 from etils import epath
 
@@ -18,14 +17,14 @@ from kosmos2_jax.training.writers import FILE, MetricsFile
 class Reporter(metric_writers.MultiWriter):
   """Everything that takes the numbers of a run; a context manager.
 
-  All writers of a run are made here, and in the first process alone: what
-  others report goes nowhere.
+  All writers of a run are made here.
 
   Args:
     folder: the workdir, which gets the files; None: the console alone.
     num_steps: see `Console`.
     stream: see `Console`.
-    project: of Weights & Biases, which gets all but the files' texts; "": none.
+    project: of Weights & Biases; "" for none.
+    quiet: nothing is written anywhere: another process does it.
 
   Attributes:
     takes_pictures: whether pictures are written anywhere.
@@ -41,12 +40,13 @@ class Reporter(metric_writers.MultiWriter):
     stream: io.TextIOBase | None = None,
     *,
     project: str = "",
+    quiet: bool = False,
   ):
     self._texts = {}
     self._console: Console | None = None
     self._file: MetricsFile | None = None
     writers = []
-    if jax.process_index() == 0:
+    if not quiet:
       self._console = Console(num_steps, stream)
       writers.append(self._console)
       if folder is not None:

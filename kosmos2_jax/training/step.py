@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from kosmos2_jax import sharding
 from kosmos2_jax.optim import Optimizer
-from kosmos2_jax.training import objective
+from kosmos2_jax.training import casting, objective
 from kosmos2_jax.training.state import TrainState, shardings_of
 
 # `example_index` stays on the host.
@@ -54,7 +54,8 @@ def make_train_step(
 
   def sums(params, batch, key):
     """Gradient of the summed loss of a part, and what was counted."""
-    return jax.grad(loss_fn, has_aux=True)(params, batch, key)
+    grads, counted = jax.grad(loss_fn, has_aux=True)(params, batch, key)
+    return casting.to_float32(grads), counted
 
   def accumulate(params, batch, key):
     if num_microbatches == 1:
@@ -80,7 +81,8 @@ def make_train_step(
 
   def update(state, batch):
     key = jax.random.fold_in(jax.random.key(seed), state.step)
-    grads, counted = accumulate(state.params, batch, key)
+    params = casting.to_compute(state.params, model.decoder.dtype)
+    grads, counted = accumulate(params, batch, key)
     divisor = jnp.maximum(counted.num_targets, 1.0)
     grads = jax.tree.map(lambda g: g / divisor, grads)
     updates, opt_state = optimizer.tx.update(
