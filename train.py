@@ -21,12 +21,12 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from data import in_words, loader
-from kosmos2_jax import evals, sharding
+from kosmos2_jax import drawing, evals, sharding
 from kosmos2_jax.convert.starting import Start
 from kosmos2_jax.input import planning
 from kosmos2_jax.input.sources import eval_examples
 from kosmos2_jax.models import presets
-from kosmos2_jax.training import loop, metrics, state, workdir
+from kosmos2_jax.training import loop, metrics, state, timing, workdir
 from kosmos2_jax.training.checkpoint import Checkpointer
 from kosmos2_jax.training.evaluation import Evaluation
 from kosmos2_jax.training.trainer import make_trainer
@@ -102,7 +102,7 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
   )
   with (
     Checkpointer(folder, **config.checkpoint) as checkpointer,
-    metrics.Reporter(folder, num_steps) as reporter,
+    metrics.Reporter(folder, num_steps, project=config.wandb) as reporter,
   ):
     for change in changes:
       reporter.say(f"changed since the last start: config.{change}")
@@ -115,15 +115,16 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
     now = loop.run(
       now,
       train_step,
-      stream,
+      drawing.draw_first(stream, int(now.step), reporter, tokenizer),
       mesh,
       num_steps=num_steps,
       checkpointer=checkpointer,
       reporter=reporter,
-      evaluate=evaluation.scores,
+      evaluate=evaluation.scorer(reporter, config.evals.num_pictures),
       eval_every=config.evals.every_steps,
       save_every=config.save_every,
       log_every=config.log_every,
+      flops_of=functools.partial(timing.batch_flops, sizes),
     )
     for line in stream.left_out():
       reporter.say(f"left out of the rows: {line}")

@@ -181,6 +181,8 @@ def base(preset: str) -> ConfigDict:
   config.evals = _evals()
   # Steps between two lines of metrics.
   config.log_every = 50
+  # Project of Weights & Biases that gets them too; "" for none.
+  config.wandb = ""
   # Steps between two checkpoints; the last step is always saved.
   config.save_every = 1000
   return config
@@ -331,6 +333,6 @@ def _evals() -> ConfigDict:
   evals.tasks = ()
   # Questions asked at once.
   evals.batch_size = 64
-  # Pictures drawn in predictions.png.
+  # Pictures drawn in predictions.png, and for TensorBoard at each evaluation.
   evals.num_pictures = 16
   return evals

@@ -45,7 +45,8 @@ _LEAVES = _k("text batch chips")
 _INPUT = _k("input") | {"data"}
 _MATHS = _k("models losses sharding optim")
 _RUNNING = _k(
-  "training generation evals convert predictor visualize benchmarks compiling"
+  "training generation evals convert predictor visualize drawing benchmarks"
+  " compiling"
 )
 _ROOTS = _k("tools") | set(SCRIPTS)
 _PRESETS = _k("models.presets")
@@ -54,7 +55,7 @@ _VERSION = {"kosmos2_jax", "kosmos2_jax.__version__"}
 
 _INPUT_LIBRARIES = {"numpy", "tensorflow", "tensorflow_datasets"}
 _MATHS_LIBRARIES = {"numpy", "jax", "flax", "einops", "optax"}
-_RUNNING_LIBRARIES = {"orbax", "clu", "absl", "etils", "PIL", "rich"}
+_RUNNING_LIBRARIES = {"orbax", "clu", "absl", "etils", "PIL", "rich", "psutil"}
 _FORMATS = {"safetensors", "sentencepiece", "ml_dtypes"}  # of `convert`
 
 LAYERS = {
@@ -77,16 +78,17 @@ LAYERS = {
 }
 # Commands that stand beside the data they make; nothing imports them.
 COMMANDS = {"data.grit.make_photos": {"numpy", "PIL", "absl", "skimage"}}
-NOWHERE = {"torch", "torchvision", "transformers", "apache_beam"}
+NOWHERE = {"torch", "torchvision", "transformers", "apache_beam", "wandb"}
 # Who may ask for them, when called and not before: the reader of PyTorch's own
-# file format, the comparisons with the library itself, and builders that read
-# with Beam.
+# file format, the comparisons with the library itself, builders that read with
+# Beam, and the writer for who uses Weights & Biases.
 ASKERS = {
   "data.building.beam_build": {"apache_beam"},
   "kosmos2_jax.convert.fairseq": {"torch"},
   "kosmos2_jax.convert.peer": {"torch", "transformers"},
   "kosmos2_jax.benchmarks.systems": {"torch", "transformers"},
   "kosmos2_jax.input.peer": {"transformers"},
+  "kosmos2_jax.training.wandb_writer": {"wandb"},
 }
 
 

@@ -11,6 +11,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing import event_accumulator
 
 import train
 from configs import common
@@ -269,6 +270,10 @@ def test_killed_at_any_moment_the_run_ends_with_the_same_bits(
   assert " to 24 on 1 cpu device" in text
   assert "from step 0 to 24" not in text
   assert not half_written()
+  # Nor was a number lost, or is one there twice.
+  for folder in (whole, killed):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [*range(1, 25)]
   found, wanted = _states(killed), _states(whole)
   assert int(found.step) == int(wanted.step) == 24
   jax.tree.map(np.testing.assert_array_equal, found, wanted)
@@ -288,9 +293,23 @@ def test_the_files_of_a_run_and_what_a_second_start_does(
     "sentencepiece.bpe.model",
     "checkpoints",
     "metrics",
+    "metrics.jsonl",
     "results.json",
     "predictions.png",
   }
+  rows = [
+    json.loads(line)
+    for line in (folder / "metrics.jsonl").read_text().splitlines()
+  ]
+  steps = [row["step"] for row in rows if "train/loss" in row]
+  scored = [row["step"] for row in rows if "rec/accuracy" in row]
+  assert (steps, scored) == ([1, 2, 3, 4], [2, 4])
+  events = event_accumulator.EventAccumulator(str(folder / "metrics")).Reload()
+  pictures = {
+    tag: [event.step for event in events.Tensors(tag)]
+    for tag in ("input/first_batch", "rec/picture_00", "rec/picture_01")
+  }
+  assert list(pictures.values()) == [[0], [2, 4], [2, 4]]
   results = json.loads((folder / "results.json").read_text())
   assert results["step"] == 4
   assert set(results["tasks"]) == {"rec"}
@@ -304,6 +323,8 @@ def test_the_files_of_a_run_and_what_a_second_start_does(
   assert "all 4 steps were done before: nothing to train." in text
   assert "step 4/4" not in text
   assert (folder / "results.json").exists()
+  again = (folder / "metrics.jsonl").read_text().splitlines()
+  assert [json.loads(line) for line in again] == rows
   newest = (folder / "checkpoints" / "4" / "_CHECKPOINT_METADATA").stat()
   assert newest.st_mtime_ns == written.st_mtime_ns
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 from rich.table import Table
 
@@ -107,6 +109,21 @@ def draw_predictions(results: Results, path: str | os.PathLike) -> None:
   path = Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   visualize.grid(grids, columns=1).save(path)
+
+
+def sample_pictures(
+  results: Results,
+) -> dict[str, UInt8[np.ndarray, "height width 3"]]:
+  """Each kept picture by itself, drawn as in `predictions.png`.
+
+  By a name that stays the same from one evaluation to the next, as the
+  examples do: `TASK/picture_00` and so on.
+  """
+  return {
+    f"{task}/picture_{index:02d}": np.asarray(_draw(task, sample))
+    for task, result in results.tasks.items()
+    for index, sample in enumerate(result.samples)
+  }
 
 
 def _draw(task: str, sample: Sample) -> Image.Image:

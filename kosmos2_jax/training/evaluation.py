@@ -12,7 +12,8 @@ from kosmos2_jax.evals.examples import Example
 from kosmos2_jax.models.kosmos2 import Kosmos2
 from kosmos2_jax.predictor import Predictor
 from kosmos2_jax.text.tokenizer import Tokenizer
-from kosmos2_jax.training import workdir
+from kosmos2_jax.training import loop, workdir
+from kosmos2_jax.training.metrics import Reporter
 from kosmos2_jax.training.state import TrainState
 
 
@@ -43,10 +44,25 @@ class Evaluation:
     self._examples = examples
     self._batch_size = batch_size
 
-  def scores(self, params: PyTree, step: int) -> dict[str, float]:
-    """Scores while training, on each task's `num_examples`; 0 leaves it out."""
+  def scorer(self, reporter: Reporter, num_pictures: int) -> loop.Evaluate:
+    """The evaluation while training, for the loop.
+
+    On each task's `num_examples`; 0 leaves it out.
+
+    Args:
+      reporter: takes pictures of what the model said and what is true.
+      num_pictures: how many.
+    """
     counts = {key: task.num_examples for key, task in self._tasks.items()}
-    return self._run(params, step, counts, 0).scores
+    drawn = num_pictures if reporter.takes_pictures else 0
+
+    def scores(params: PyTree, step: int) -> dict[str, float]:
+      results = self._run(params, step, counts, drawn)
+      if drawn:
+        reporter.write_images(step, evals.sample_pictures(results))
+      return results.scores
+
+    return scores
 
   def final(
     self,

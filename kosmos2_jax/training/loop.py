@@ -7,6 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from kosmos2_jax.training import timing
 from kosmos2_jax.training.checkpoint import Checkpointer
 from kosmos2_jax.training.log import StepLog
 from kosmos2_jax.training.metrics import Reporter
@@ -30,6 +31,7 @@ def run(
   log_every: int,
   evaluate: Evaluate | None = None,
   eval_every: int = 0,
+  flops_of: Callable[[Mapping[str, jax.Array]], float] | None = None,
   prefetch: int = 2,
 ) -> TrainState:
   """Trains from `state.step` to `num_steps`.
@@ -46,6 +48,7 @@ def run(
     log_every: steps between lines of metrics.
     evaluate: from parameters and step to scores; must not keep the parameters.
     eval_every: steps between evaluations; 0 for none.
+    flops_of: model FLOPs of a step on a batch, for the MFU; None: none is told.
     prefetch: batches made ahead.
 
   Returns:
@@ -57,7 +60,9 @@ def run(
       the step and the examples of its batch. Such a state is never saved.
   """
   start = int(state.step)
-  log = StepLog(num_steps, log_every, reporter)
+  peak = timing.peak_flops(mesh.devices.flat)
+  clock = timing.Timing(num_steps, peak)
+  log = StepLog(num_steps, log_every, reporter, clock)
   if start > num_steps:
     raise ValueError(
       f"the run is at step {start}, past num_steps {num_steps}; raise"
@@ -71,7 +76,10 @@ def run(
     f"training {size:,} parameters from step {start} to {num_steps} on"
     f" {mesh.size} {jax.default_backend()} device(s)"
   )
-  reporter.advance(start)
+  if flops_of is not None and peak is None:
+    kind = mesh.devices.flat[0].device_kind
+    reporter.say(f"no MFU: the peak of a {kind!r} device is not known")
+  reporter.start(start)
   with Prefetcher(stream, mesh, prefetch) as batches:
     # One round: `state` has made `step` updates; the round makes one more.
     for step in range(start, num_steps + 1):
@@ -84,24 +92,27 @@ def run(
       if evaluating or saving:
         # Wait for the step in flight: a broken state must not be saved.
         log.fetch()
-        log.pause()
 
       # 1. Evaluate.
       scores = None
       if evaluating:
-        scores = dict(evaluate(state.params, step))
+        with clock.during("evaluation"):
+          scores = dict(evaluate(state.params, step))
         reporter.write_scalars(step, scores)
 
       # 2. Save: after evaluating, so that the best can be told.
       if saving:
-        checkpointer.save(state, step, scores)
+        with clock.during("checkpoint"):
+          checkpointer.save(state, step, scores)
         reporter.flush()
-      log.resume()
       if last:
         return state
 
       # 3. Fetch the batch; it waits on the devices already.
-      batch = next(batches)
+      with clock.during("input"):
+        batch = next(batches)
+      if flops_of is not None and step == start:
+        clock.step_flops = flops_of(batch.inputs)
 
       # 4. Step: dispatched here, computed while the host goes on. Nothing may
       # move between host and devices by accident.

@@ -36,8 +36,9 @@ def make_train_step(
   number of targets, so every predicted token weighs the same whatever row,
   device or microbatch it is in. Metrics are float32 scalars: `loss`,
   `accuracy` (next token), `grad_norm` (before clipping), `learning_rate` (of
-  this update), `num_tokens` (targets) and `num_examples` (segments); for each
-  kind `loss/NAME` and `tokens/NAME`, its share of loss and targets.
+  this update), `num_tokens` (no padding), `num_targets` (that count) and
+  `num_examples` (segments); for each kind `loss/NAME` and `targets/NAME`, its
+  share of loss and targets.
 
   Args:
     model: a Kosmos2.
@@ -82,7 +83,7 @@ def make_train_step(
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     params = casting.to_compute(state.params, model.decoder.dtype)
     grads, counted = accumulate(params, batch, key)
-    divisor = jnp.maximum(counted.num_tokens, 1.0)
+    divisor = jnp.maximum(counted.num_targets, 1.0)
     grads = jax.tree.map(lambda g: g / divisor, grads)
     updates, opt_state = optimizer.tx.update(
       grads, state.opt_state, state.params

@@ -4,6 +4,7 @@ config.json              the config it was last started with
 model.json               {"sizes": …, "dtype": …}, see `models.presets.build`
 sentencepiece.bpe.model  its tokenizer
 checkpoints/ metrics/    see `checkpoint` and `metrics`
+metrics.jsonl wandb.json see `writers` and `wandb_writer`
 results.json predictions.png     of the evaluation at the end
 """
 
