@@ -26,6 +26,8 @@ class Evaluation:
     examples: for each task a function from n to its first n examples (all,
       if n is negative).
     batch_size: questions asked at once.
+    check: called before and after every batch; what it raises ends the
+      evaluation.
   """
 
   def __init__(
@@ -35,12 +37,14 @@ class Evaluation:
     tasks: Mapping[str, evals.Task],
     examples: Mapping[str, Callable[[int], Iterable[Example]]],
     batch_size: int,
+    check: Callable[[], None] = lambda: None,
   ):
     self._model = model
     self._tokenizer = tokenizer
     self._tasks = dict(tasks)
     self._examples = examples
     self._batch_size = batch_size
+    self._check = check
 
   def scores(self, params: PyTree, step: int) -> dict[str, float]:
     """Scores while training, on each task's `num_examples`; 0 leaves it out."""
@@ -81,6 +85,7 @@ class Evaluation:
 
   def _run(self, params, step, counts, num_pictures):
     wanted = {key: task for key, task in self._tasks.items() if counts[key]}
+    self._check()
     return evals.run(
       Predictor(
         self._model,
@@ -93,4 +98,5 @@ class Evaluation:
       {key: self._examples[key](counts[key]) for key in wanted},
       batch_size=self._batch_size,
       num_pictures=num_pictures,
+      progress=lambda task, count: self._check(),
     )
