@@ -24,11 +24,12 @@ from data import in_words, loader
 from kosmos2_jax import drawing, evals, sharding
 from kosmos2_jax.convert.starting import Start
 from kosmos2_jax.input import planning
-from kosmos2_jax.input.sources import eval_examples
+from kosmos2_jax.input.sources import task_examples
 from kosmos2_jax.models import presets
-from kosmos2_jax.training import loop, metrics, state, timing, workdir
-from kosmos2_jax.training.checkpoint import Checkpointer
+from kosmos2_jax.training import guard, loop, session, state, timing, workdir
+from kosmos2_jax.training import preemption as stops
 from kosmos2_jax.training.evaluation import Evaluation
+from kosmos2_jax.training.ledger import Ledger
 from kosmos2_jax.training.trainer import make_trainer
 
 EXAMPLE = "python train.py --config=configs/shapes.py --workdir=runs/shapes"
@@ -41,6 +42,7 @@ def parse_flags(argv: Sequence[str]) -> flags.FlagValues:
   define = functools.partial(flags.DEFINE_string, flag_values=read)
   define("workdir", None, "Folder of the run.")
   define("compilation_cache", CACHE, "Folder of compiled programs; '': none.")
+  define("grace_seconds", "0", "Seconds to save in after SIGTERM; 0: any.")
   flags.DEFINE_bool("traceback", False, "Show where mistakes are.", read)
   try:
     config_flags.DEFINE_config_file(
@@ -59,8 +61,11 @@ def parse_flags(argv: Sequence[str]) -> flags.FlagValues:
   return read
 
 
-def train(config: ConfigDict, folder: Path, name: str) -> None:
+def train(
+  config: ConfigDict, folder: Path, name: str, stop: stops.Stop
+) -> None:
   """Builds everything, trains and evaluates; all of it goes to the folder."""
+  ledger = Ledger(folder)
   data, num_steps = config.data, config.num_steps
   sizes, compute = presets.split(config.model.to_dict())
   names = {name: config[name] for name in ("init_from", "vision_from")}
@@ -76,7 +81,7 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
     num_latents=sizes["resampler"]["num_latents"],
     seed=config.seed,
   )
-  trainer = make_trainer(
+  model, mesh, optimizer, abstract, train_step = make_trainer(
     sizes,
     compute,
     optimizer=config.optimizer.to_dict(),
@@ -85,27 +90,20 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
     seed=config.seed,
     num_microbatches=config.num_microbatches,
     kind_names=plan.kind_names,
+    guard={key: config[key] for key in guard.FIELDS},
   )
-  model, mesh, optimizer, abstract, train_step = trainer
   sharding.check_batch_size(mesh, plan.num_rows, config.num_microbatches)
   tasks = evals.make_tasks([task.to_dict() for task in config.evals.tasks])
-  examples = {
-    key: functools.partial(
-      eval_examples, load(task.dataset, task.split), where=task.where
-    )
-    for key, task in tasks.items()
-  }
-  batch_size = config.evals.batch_size
-  evaluation = Evaluation(model, tokenizer, tasks, examples, batch_size)
+  examples = task_examples(tasks, load)
+  size = config.evals.batch_size
+  evaluation = Evaluation(model, tokenizer, tasks, examples, size, stop.check)
+  session.check_start(folder, num_steps)
   changes = workdir.describe_run(
     folder, config.to_json(), sizes, compute["dtype"], tokenizer.model_bytes
   )
-  with (
-    Checkpointer(folder, **config.checkpoint) as checkpointer,
-    metrics.Reporter(folder, num_steps, project=config.wandb) as reporter,
-  ):
-    for change in changes:
-      reporter.say(f"changed since the last start: config.{change}")
+  with session.opened(
+    folder, num_steps, ledger, changes, config.wandb, **config.checkpoint
+  ) as (reporter, checkpointer):
     if checkpointer.latest_step() is None:
       known = start.parameters(reporter.say)
       now = state.init_state(model, optimizer.tx, abstract, config.seed, known)
@@ -122,29 +120,31 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
       reporter=reporter,
       evaluate=evaluation.scorer(reporter, config.evals.num_pictures),
       eval_every=config.evals.every_steps,
-      save_every=config.save_every,
-      log_every=config.log_every,
       flops_of=functools.partial(timing.batch_flops, sizes),
+      stop=stop,
+      ledger=ledger,
+      **{key: config[key] for key in loop.RHYTHM},
     )
     for line in stream.left_out():
       reporter.say(f"left out of the rows: {line}")
-  evaluation.final(now, folder, name, config.evals.num_pictures)
+    evaluation.final(now, folder, name, config.evals.num_pictures)
+    ledger.spent("evaluation", num_steps)
 
 
 def main(argv: Sequence[str]) -> int:
-  """Runs the command; a mistake in it is one sentence and status 2."""
+  """Runs the command; its status is 2 for a mistake, 75 if asked to stop."""
   try:
     read = parse_flags(argv)
     jax.config.update("jax_compilation_cache_dir", read.compilation_cache)
     name = Path(read["config"].config_filename).stem
-    train(read.config, Path(read.workdir), name)
+    run = functools.partial(train, read.config, Path(read.workdir), name)
+    return stops.status_of(run, float(read.grace_seconds))
   except (ValueError, OSError, FloatingPointError) as error:
     if "--traceback" in argv:
       raise
     print(f"train.py: {in_words(error)}", file=sys.stderr)
     return 2
-  return 0
 
 
 if __name__ == "__main__":
-  sys.exit(main(sys.argv))
+  stops.leave(main(sys.argv))

@@ -27,6 +27,8 @@ class Evaluation:
     examples: for each task a function from n to its first n examples (all,
       if n is negative).
     batch_size: questions asked at once.
+    check: called before and after every batch; what it raises ends the
+      evaluation.
   """
 
   def __init__(
@@ -36,6 +38,7 @@ class Evaluation:
     tasks: Mapping[str, evals.Task],
     examples: Mapping[str, Callable[[int], Iterable[Example]]],
     batch_size: int,
+    check: Callable[[], None] = lambda: None,
   ):
     # Outside of the mesh, a kernel would be for one device.
     self._model = model.with_attention("xla")
@@ -43,6 +46,7 @@ class Evaluation:
     self._tasks = dict(tasks)
     self._examples = examples
     self._batch_size = batch_size
+    self._check = check
 
   def scorer(self, reporter: Reporter, num_pictures: int) -> loop.Evaluate:
     """The evaluation while training, for the loop.
@@ -98,6 +102,7 @@ class Evaluation:
 
   def _run(self, params, step, counts, num_pictures):
     wanted = {key: task for key, task in self._tasks.items() if counts[key]}
+    self._check()
     return evals.run(
       Predictor(
         self._model,
@@ -110,4 +115,5 @@ class Evaluation:
       {key: self._examples[key](counts[key]) for key in wanted},
       batch_size=self._batch_size,
       num_pictures=num_pictures,
+      progress=lambda task, count: self._check(),
     )

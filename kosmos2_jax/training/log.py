@@ -1,12 +1,11 @@
 """The numbers of steps: fetched one step late, checked, written as means."""
 
-import math
 from typing import Any
 
 import jax
 import numpy as np
 
-from kosmos2_jax.training import timing
+from kosmos2_jax.training import guard, timing
 from kosmos2_jax.training.metrics import Reporter
 from kosmos2_jax.training.timing import Timing
 
@@ -36,6 +35,7 @@ class StepLog:
     self._reporter = reporter
     self._clock = clock
     self._rows = []
+    self._num_skipped = 0  # of the whole process, as a count has no mean
 
   def fetch(self) -> None:
     """Waits for the pending metrics, checks them, writes them when due.
@@ -48,15 +48,12 @@ class StepLog:
     step, metrics, example_index = self.pending
     self.pending = None
     row = {key: float(v) for key, v in jax.device_get(metrics).items()}
-    for key in ("loss", "grad_norm"):
-      if not math.isfinite(row[key]):
-        raise FloatingPointError(
-          f"{key} is {row[key]} at step {step}, on the batch of examples"
-          f" {example_index.tolist()}; look at them with tools.show_data, or"
-          " lower optimizer.learning_rate or optimizer.clip_norm. The newest"
-          " checkpoint is from before."
-        )
-    self._rows.append(row)
+    skipped = guard.check(row, step, example_index.tolist())
+    if skipped:
+      self._num_skipped += 1
+      self._reporter.say(skipped)
+    else:
+      self._rows.append(row)
     done = step + 1
     self._reporter.advance(done)
     self._clock.step_done(
@@ -71,6 +68,12 @@ class StepLog:
 
   def _write(self, done):
     rows = self._rows
+    if self._num_skipped:
+      self._reporter.write_scalars(
+        done, {"train/num_skipped": float(self._num_skipped)}
+      )
+    if not rows:  # all of them skipped
+      return
     scalars = {
       # Weighted by targets, as the loss of one larger batch would be.
       key: _mean(rows, key, "num_targets")
