@@ -1,12 +1,13 @@
 """Checkpoints: written in the background, whole or not at all, read exactly.
 
-A checkpoint `checkpoints/<step>` of a workdir holds `params` and `opt_state`;
-its step is its name. It is written to a temporary folder and renamed when
-complete, so a process killed at any moment leaves complete ones only.
+A checkpoint `checkpoints/<step>` of a workdir holds `params`, `opt_state` and,
+where parameters are averaged, `ema_params`; its step is its name. It is written
+to a temporary folder and renamed when complete, so a process killed at any
+moment leaves complete ones only.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers
 
+from kosmos2_jax.optim import trainable
 from kosmos2_jax.sharding import param_path
 from kosmos2_jax.training import state as state_lib
 from kosmos2_jax.training.state import TrainState
@@ -37,6 +39,7 @@ class Checkpointer:
     keep: how many of the newest to keep, at least 1.
     best_metric: name of the score, or "" for none.
     best_mode: "max" or "min" is best.
+    say: takes a line about averages that begin or end with a restart.
 
   Raises:
     ValueError: for a wrong `keep` or `best_mode`.
@@ -49,6 +52,7 @@ class Checkpointer:
     keep: int = 1,
     best_metric: str = "",
     best_mode: str = "max",
+    say: Callable[[str], None] = print,
   ):
     if keep < 1:
       raise ValueError(f"checkpoint.keep is at least 1; found {keep}.")
@@ -69,10 +73,11 @@ class Checkpointer:
           keep_checkpoints_without_metrics=False,
         )
       )
+    self._say = say
     self._folder = Path(workdir).absolute() / FOLDER
     self._manager = ocp.CheckpointManager(
       self._folder,
-      item_handlers=_handlers("params", "opt_state"),
+      item_handlers=_handlers("params", "opt_state", "ema_params"),
       options=ocp.CheckpointManagerOptions(
         preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
         # What a killed process left half-written is of no use to anybody.
@@ -120,11 +125,13 @@ class Checkpointer:
     self._manager.check_for_errors()
     if step in self._manager.all_steps():
       return
+    items = {"params": state.params, "opt_state": state.opt_state}
+    if state.ema_params is not None:
+      items["ema_params"] = state.ema_params
     self._manager.save(
       step,
       args=ocp.args.Composite(
-        params=ocp.args.StandardSave(state.params),
-        opt_state=ocp.args.StandardSave(state.opt_state),
+        **{name: ocp.args.StandardSave(item) for name, item in items.items()}
       ),
       metrics=None if scores is None else dict(scores),
       force=True,
@@ -134,6 +141,9 @@ class Checkpointer:
     self, abstract: TrainState, step: int | None = None
   ) -> TrainState:
     """The saved state, bit for bit, on the devices `abstract` names.
+
+    Averages that `abstract` has and the checkpoint has not begin with the
+    parameters, and those that only the checkpoint has are left; either is said.
 
     Args:
       abstract: see `state.abstract_state`; the mesh may differ from the one
@@ -154,18 +164,37 @@ class Checkpointer:
       )
     _check(place, saved.params, abstract.params, "parameter", "model")
     _check(place, saved.opt_state, abstract.opt_state, "moment", "optimizer")
+    wanted = {"params": abstract.params, "opt_state": abstract.opt_state}
+    has_ema = "ema_params" in saved
+    if abstract.ema_params is not None and has_ema:
+      ema = abstract.ema_params
+      _check(place, saved.ema_params, ema, "average", "optimizer")
+      wanted["ema_params"] = ema
+    elif has_ema:
+      self._say(
+        f"optimizer.ema_decay is 0: the averages in {place} are left, and the"
+        " next checkpoints have none"
+      )
+    elif abstract.ema_params is not None:
+      self._say(
+        f"{place} has no averages, as optimizer.ema_decay was 0: they begin"
+        " with its parameters"
+      )
     restored = self._manager.restore(
       step,
       args=ocp.args.Composite(
-        params=ocp.args.StandardRestore(abstract.params),
-        opt_state=ocp.args.StandardRestore(abstract.opt_state),
+        **{name: ocp.args.StandardRestore(x) for name, x in wanted.items()}
       ),
     )
-    return TrainState(
+    state = TrainState(
       step=jax.device_put(np.int32(step), abstract.step.sharding),
       params=restored.params,
       opt_state=restored.opt_state,
+      ema_params=restored.get("ema_params"),
     )
+    if state.ema_params is None:
+      state = state_lib.begin_average(state, abstract)
+    return state
 
   def close(self) -> None:
     """Waits until everything is written; raises what went wrong meanwhile."""
@@ -177,7 +206,11 @@ class Checkpointer:
 
 
 def restore_params(
-  workdir: str | os.PathLike, model: nn.Module, step: int | None = None
+  workdir: str | os.PathLike,
+  model: nn.Module,
+  step: int | None = None,
+  *,
+  use_ema: bool = True,
 ) -> tuple[PyTree, int]:
   """Reads the parameters alone, to the first device.
 
@@ -185,6 +218,7 @@ def restore_params(
     workdir: a folder that `train.py` wrote.
     model: the module they are for.
     step: which checkpoint; default: the newest.
+    use_ema: takes averages for the parameters that have one.
 
   Returns:
     The parameters and their step.
@@ -206,16 +240,29 @@ def restore_params(
     )
   options = ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0)
   with ocp.CheckpointManager(
-    folder, item_handlers=_handlers("params"), options=options
+    folder, item_handlers=_handlers("params", "ema_params"), options=options
   ) as manager:
     step = _find(folder, manager, step)
-    saved = manager.item_metadata(step).params
-    _check(folder / str(step), saved, abstract, "parameter", "model")
+    saved = manager.item_metadata(step)
+    _check(folder / str(step), saved.params, abstract, "parameter", "model")
+    wanted = {"params": abstract}
+    if use_ema and "ema_params" in saved:
+      wanted["ema_params"] = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+          leaf.shape, leaf.dtype, sharding=place
+        ),
+        dict(saved.ema_params.tree),
+      )
     restored = manager.restore(
       step,
-      args=ocp.args.Composite(params=ocp.args.StandardRestore(abstract)),
+      args=ocp.args.Composite(
+        **{name: ocp.args.StandardRestore(x) for name, x in wanted.items()}
+      ),
     )
-  return restored.params, step
+  params = restored.params
+  if "ema_params" in wanted:
+    params = trainable.put(params, restored.ema_params)
+  return params, step
 
 
 def save_params(

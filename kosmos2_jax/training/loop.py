@@ -11,7 +11,7 @@ from kosmos2_jax.training.checkpoint import Checkpointer
 from kosmos2_jax.training.log import StepLog
 from kosmos2_jax.training.metrics import Reporter
 from kosmos2_jax.training.prefetch import Prefetcher
-from kosmos2_jax.training.state import TrainState
+from kosmos2_jax.training.state import TrainState, averaged_params
 from kosmos2_jax.training.step import TrainStep
 
 Evaluate = Callable[[PyTree, int], Mapping[str, float]]
@@ -44,7 +44,8 @@ def run(
     reporter: takes metrics and scores, and shows progress.
     save_every: steps between checkpoints.
     log_every: steps between lines of metrics.
-    evaluate: from parameters and step to scores; must not keep the parameters.
+    evaluate: from parameters (averages, where the state has them) and step to
+      scores; must not keep the parameters.
     eval_every: steps between evaluations; 0 for none.
     prefetch: batches made ahead.
 
@@ -66,10 +67,9 @@ def run(
   if start == num_steps:
     reporter.say(f"all {num_steps} steps were done before: nothing to train.")
     return state
-  size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
   reporter.say(
-    f"training {size:,} parameters from step {start} to {num_steps} on"
-    f" {mesh.size} {jax.default_backend()} device(s)"
+    f"training from step {start} to {num_steps} on {mesh.size}"
+    f" {jax.default_backend()} device(s)"
   )
   reporter.advance(start)
   with Prefetcher(stream, mesh, prefetch) as batches:
@@ -89,7 +89,7 @@ def run(
       # 1. Evaluate.
       scores = None
       if evaluating:
-        scores = dict(evaluate(state.params, step))
+        scores = dict(evaluate(averaged_params(state), step))
         reporter.write_scalars(step, scores)
 
       # 2. Save: after evaluating, so that the best can be told.

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from kosmos2_jax import sharding
-from kosmos2_jax.optim import Optimizer
+from kosmos2_jax.optim import Optimizer, averaging, trainable
 from kosmos2_jax.training import objective
 from kosmos2_jax.training.state import TrainState, shardings_of
 
@@ -35,9 +35,10 @@ def make_train_step(
   The loss is the summed negative log-likelihood of a global batch over its
   number of targets, so every predicted token weighs the same whatever row,
   device or microbatch it is in. Metrics are float32 scalars: `loss`,
-  `accuracy` (next token), `grad_norm` (before clipping), `learning_rate` (of
-  this update), `num_tokens` (targets) and `num_examples` (segments); for each
-  kind `loss/NAME` and `tokens/NAME`, its share of loss and targets.
+  `accuracy` (next token), `grad_norm` (before clipping, of what is trained),
+  `learning_rate` (of this update, without the scales of groups), `num_tokens`
+  (targets) and `num_examples` (segments); for each kind `loss/NAME` and
+  `tokens/NAME`, its share of loss and targets.
 
   Args:
     model: a Kosmos2.
@@ -49,11 +50,22 @@ def make_train_step(
       sums are added up, so the update is the same.
     kind_names: of the kinds 1, 2, … in a batch's `kinds`.
   """
+  rule = optimizer.trainable
+  if frozen_depth := rule.frozen_depth(abstract.params):
+    vision = model.vision.clone(frozen_depth=frozen_depth)
+    model = model.clone(vision=vision)
   loss_fn = objective.make_loss_fn(model, kind_names)
 
   def sums(params, batch, key):
     """Gradient of the summed loss of a part, and what was counted."""
-    return jax.grad(loss_fn, has_aux=True)(params, batch, key)
+    # What is frozen is no argument of the derived function, so that there is
+    # no way back through what only it has a part in.
+    trained, rest = params
+
+    def loss_of(trained):
+      return loss_fn(trainable.join(trained, rest), batch, key)
+
+    return jax.grad(loss_of, has_aux=True)(trained)
 
   def accumulate(params, batch, key):
     if num_microbatches == 1:
@@ -74,18 +86,23 @@ def make_train_step(
 
   def train_step(state, batch):
     key = jax.random.fold_in(jax.random.key(seed), state.step)
-    grads, counted = accumulate(state.params, batch, key)
+    trained = rule.select(state.params)
+    rest = rule.rest(state.params)
+    grads, counted = accumulate((trained, rest), batch, key)
     divisor = jnp.maximum(counted.num_tokens, 1.0)
     grads = jax.tree.map(lambda g: g / divisor, grads)
-    updates, opt_state = optimizer.tx.update(
-      grads, state.opt_state, state.params
-    )
+    updates, opt_state = optimizer.tx.update(grads, state.opt_state, trained)
     metrics = objective.metrics_of(counted, kind_names) | {
       "grad_norm": optax.tree.norm(grads),
       "learning_rate": optimizer.schedule(state.step),
     }
-    params = optax.apply_updates(state.params, updates)
-    return TrainState(state.step + 1, params, opt_state), metrics
+    trained = optax.apply_updates(trained, updates)
+    ema_params = state.ema_params
+    if optimizer.ema_decay is not None:
+      keep = optimizer.ema_decay(state.step)
+      ema_params = averaging.average(ema_params, trained, keep)
+    params = trainable.put(state.params, trained)
+    return TrainState(state.step + 1, params, opt_state, ema_params), metrics
 
   shardings = shardings_of(abstract)
   return jax.jit(

@@ -66,7 +66,8 @@ def make_trainer(
   model = presets.build(sizes, **compute)
   placed = sharding.make_mesh(mesh, devices)
   rule = optim.make_optimizer(num_steps=num_steps, **optimizer)
-  abstract = state_lib.abstract_state(model, rule.tx, placed)
+  averaged = rule.trainable if rule.ema_decay is not None else None
+  abstract = state_lib.abstract_state(model, rule.tx, placed, averaged)
   train_step = step_lib.make_train_step(
     model, rule, placed, abstract, seed, num_microbatches, kind_names
   )
