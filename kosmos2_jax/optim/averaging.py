@@ -38,6 +38,8 @@ def make_ema_decay(decay: float, warmup: bool) -> optax.Schedule | None:
   return keep
 
 
-def average(ema: PyTree, params: PyTree, keep: Float[Array, ""] | float) -> PyTree:
+def average(
+  ema: PyTree, params: PyTree, keep: Float[Array, ""] | float
+) -> PyTree:
   """keep · ema + (1 - keep) · params, written so that equal stays equal."""
   return jax.tree.map(lambda old, new: new + keep * (old - new), ema, params)

@@ -63,7 +63,7 @@ def test_rates_by_hand():
 
   # Linear is what a polynomial of power 1 is, whatever the power says.
   found = rates(
-    5, 10, 35, 110, num_steps=110, warmup_steps=10, schedule="linear", power=3
+    5, 10, 35, 110, num_steps=110, warmup_steps=10, schedule="linear", power=3.0
   )
   np.testing.assert_allclose(found, [0.25, 0.5, 0.375, 0.0], rtol=1e-6)
   # From 1/2 to 1/32 in four times a half.

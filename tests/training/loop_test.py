@@ -278,3 +278,36 @@ def test_a_kind_without_targets_has_no_loss(single, tmp_path, monkeypatch):
   assert written["train/loss/first"] == pytest.approx(written["train/loss"])
   assert written["train/tokens/second"] == 0
   assert "train/loss/second" not in written
+
+
+def test_averages_are_evaluated(single, tmp_path):
+  """Not the parameters, where there are averages of them."""
+  state = single.fresh()
+  mean = jax.tree.map(np.zeros_like, state.params["resampler"])
+  state = state.replace(step=state.step + NUM_STEPS - 1)
+  seen = []
+
+  def train_step(state, batch):
+    del batch
+    metrics = dict.fromkeys(("loss", "grad_norm", "accuracy"), np.float32(1))
+    metrics |= dict.fromkeys(
+      ("num_tokens", "num_examples", "learning_rate"), np.float32(1)
+    )
+    return state.replace(ema_params={"resampler": mean}), metrics
+
+  def evaluate(params, step):
+    seen.append((params, step))
+    return {"score": 1.0}
+
+  state, _ = _run(
+    single,
+    tmp_path,
+    state,
+    train_step=train_step,
+    evaluate=evaluate,
+    eval_every=1,
+  )
+  [(params, step)] = seen
+  assert step == NUM_STEPS
+  _same(params["resampler"], mean)
+  _same(params["decoder"], state.params["decoder"])
