@@ -43,12 +43,11 @@ def parse_flags(argv: Sequence[str]) -> flags.FlagValues:
     "checkpoint", None, "Workdir, Hugging Face folder or kosmos-2.pt.", **define
   )
   flags.DEFINE_list("tasks", None, "Evaluations to run; all.", **define)
-  flags.DEFINE_string(
-    "output", None, "Folder; eval/ at the checkpoint.", **define
-  )
+  flags.DEFINE_string("output", None, "Folder; CHECKPOINT/eval.", **define)
   flags.DEFINE_integer(
     "limit", None, "Examples of each task.", lower_bound=1, **define
   )
+  flags.DEFINE_bool("ema", True, "Ask averages, if there are any.", **define)
   flags.DEFINE_bool("traceback", False, "Show where mistakes are.", **define)
   config_flags.DEFINE_config_file(
     "config", None, "File of the run.", sys_argv=list(argv), **define
@@ -93,7 +92,9 @@ def evaluate(read: flags.FlagValues) -> None:
   if not tasks:
     raise ValueError("the config has no evaluations; add some to evals.tasks")
   batch_size = config.evals.batch_size
-  predictor = Predictor.from_pretrained(read.checkpoint, batch_size=batch_size)
+  predictor = Predictor.from_pretrained(
+    read.checkpoint, batch_size=batch_size, use_ema=read.ema
+  )
   load = loader(config.data.data_dir, config.data.builders)
   sources = {
     name: load(task.dataset, task.split) for name, task in tasks.items()

@@ -109,6 +109,7 @@ def train(
       now = state.init_state(model, optimizer.tx, abstract, config.seed, known)
     else:
       now = checkpointer.restore(abstract)
+    reporter.say(optimizer.trainable.describe(abstract.params))
     stream = plan.open(int(now.step), jax.process_index(), jax.process_count())
     now = loop.run(
       now,

@@ -216,21 +216,19 @@ def opt_state_shardings(
   mesh: Mesh,
   tx: optax.GradientTransformation,
   abstract_opt_state: PyTree,
-  params_shardings: PyTree,
 ) -> PyTree:
-  """Moments lie where their parameters lie; counters are on every device."""
+  """Moments lie where their parameters lie; counters are on every device.
 
-  def is_masked(leaf):
-    # Stands for a parameter that another part of the optimizer updates.
-    return isinstance(leaf, optax.MaskedNode)
-
+  Moments of a few parameters alone, or of the last layers of a stack, are
+  placed by the same rules.
+  """
   return optax.tree.map_params(
     tx,
-    lambda leaf, sharding: leaf if is_masked(leaf) else sharding,
+    lambda moments: param_shardings(mesh, moments),
     abstract_opt_state,
-    params_shardings,
     transform_non_params=lambda _: replicated(mesh),
-    is_leaf=is_masked,
+    # Whole trees of moments, whose paths are those of the parameters.
+    is_leaf=lambda _: True,
   )
 
 

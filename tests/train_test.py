@@ -96,7 +96,12 @@ def _mistake(argv, capfd):
     ("--config.data.kinds[0].split=dev", "has no split 'dev'; it has"),
     ("--config.data.kinds[0].recipe=poem", "has the recipe 'poem'; there are"),
     ("--config.data.tokenizer=no.model", "No SentencePiece model at no.model"),
-    ("--config.optimizer.schedule=linear", "found 'linear'"),
+    ("--config.optimizer.schedule=steps", "found 'steps'"),
+    (
+      "--config.optimizer.frozen=('^vison/',)",
+      "optimizer.frozen has '^vison/', which is found in the path of no"
+      " parameter; near it are vision",
+    ),
     ("--config.mesh.tensor=3", "does not fit 8 device(s); change config.mesh"),
     ("--config.data.kinds[0].per_step=3", "7 rows, which 8 device(s)"),
     ("--config.model.dtype=float8", 'dtype must be "float32" or "bfloat16"'),

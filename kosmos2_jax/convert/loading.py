@@ -49,7 +49,11 @@ class Checkpoint(NamedTuple):
 
 
 def load(
-  path: Path, dtype: str | None = None, *, stacked: bool = True
+  path: Path,
+  dtype: str | None = None,
+  *,
+  stacked: bool = True,
+  use_ema: bool = True,
 ) -> Checkpoint:
   """Reads a checkpoint.
 
@@ -57,6 +61,7 @@ def load(
     path: one of `KINDS`.
     dtype: compute type of the model; by default a workdir's own, else float32.
     stacked: how the model holds its layers, see `models.stacking`.
+    use_ema: takes a workdir's averaged parameters, where it has them.
 
   Raises:
     FileNotFoundError: when there is nothing, or a part of it is missing.
@@ -69,7 +74,7 @@ def load(
     raise FileNotFoundError(f"there is no {str(path)!r}; give {KINDS}")
   if huggingface.is_folder(path):
     return _huggingface(path, dtype or "float32", stacked)
-  return _workdir(path, dtype, stacked)
+  return _workdir(path, dtype, stacked, use_ema)
 
 
 def describe(path: Path) -> tuple[dict[str, Any], Tokenizer]:
@@ -128,11 +133,13 @@ def to_device(params: dict[str, Any]) -> dict[str, Any]:
   return params
 
 
-def _workdir(folder: Path, dtype: str | None, stacked: bool) -> Checkpoint:
+def _workdir(
+  folder: Path, dtype: str | None, stacked: bool, use_ema: bool
+) -> Checkpoint:
   _check_workdir(folder)
   sizes, own_dtype, tokenizer = read_workdir(folder)
   model = presets.build(sizes, dtype=dtype or own_dtype)
-  params, step = checkpoint.restore_params(folder, model)
+  params, step = checkpoint.restore_params(folder, model, use_ema=use_ema)
   if not stacked:
     model = presets.build(sizes, dtype=dtype or own_dtype, stacked=False)
     params = stacking.separate(params)

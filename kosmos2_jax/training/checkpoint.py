@@ -1,9 +1,10 @@
 """Checkpoints: written in the background, whole or not at all, read exactly.
 
-A checkpoint `checkpoints/<step>` of a workdir holds `params` and `opt_state`;
-its step is its name. It is written to a temporary folder and renamed when
-complete, so a process killed at any moment leaves complete ones only. What
-happens to them later is found by their manifests (see `integrity`).
+A checkpoint `checkpoints/<step>` of a workdir holds `params`, `opt_state`, the
+`guard` and, where parameters are averaged, `ema_params`; its step is its name.
+It is written to a temporary folder and renamed when complete, so a process
+killed at any moment leaves complete ones only. What happens to them later is
+found by their manifests (see `integrity`).
 """
 
 import os
@@ -18,6 +19,7 @@ from etils import epath
 from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers
 
+from kosmos2_jax.optim import trainable
 from kosmos2_jax.training import guard, integrity
 from kosmos2_jax.training import state as state_lib
 from kosmos2_jax.training.matching import check_shapes
@@ -47,7 +49,8 @@ class Checkpointer:
     best_mode: "max" or "min" is best.
     checksums: whether every byte that was written is looked at again, when a
       checkpoint is written and when it is restored; else names and sizes.
-    say: takes a line about a damaged checkpoint.
+    say: takes a line about a damaged checkpoint, and about averages that begin
+      or end with a restart.
 
   Raises:
     ValueError: for a wrong `keep` or `best_mode`.
@@ -90,7 +93,7 @@ class Checkpointer:
     integrity.check_writable(epath.Path(self._folder))
     self._manager = ocp.CheckpointManager(
       self._folder,
-      item_handlers=_handlers("params", "opt_state", "guard"),
+      item_handlers=_handlers("params", "opt_state", "guard", "ema_params"),
       options=ocp.CheckpointManagerOptions(
         preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
         # What a killed process left half-written is of no use to anybody.
@@ -151,6 +154,8 @@ class Checkpointer:
     items = {"params": state.params, "opt_state": state.opt_state}
     if state.guard is not None:
       items["guard"] = state.guard
+    if state.ema_params is not None:
+      items["ema_params"] = state.ema_params
     self._saving = step, sum(x.nbytes for x in jax.tree.leaves(items))
     try:
       self._manager.save(
@@ -190,6 +195,9 @@ class Checkpointer:
   ) -> TrainState:
     """The saved state, bit for bit, on the devices `abstract` names.
 
+    Averages that `abstract` has and the checkpoint has not begin with the
+    parameters, and those that only the checkpoint has are left; either is said.
+
     Args:
       abstract: see `state.abstract_state`; the mesh may differ from the one
         that saved.
@@ -224,18 +232,37 @@ class Checkpointer:
     has_guard = abstract.guard is not None and saved.guard is not None
     if has_guard:
       wanted["guard"] = abstract.guard
+    has_ema = "ema_params" in saved
+    if abstract.ema_params is not None and has_ema:
+      ema = abstract.ema_params
+      check_shapes(place, saved.ema_params, ema, "average", "optimizer")
+      wanted["ema_params"] = ema
+    elif has_ema:
+      self._say(
+        f"optimizer.ema_decay is 0: the averages in {place} are left, and the"
+        " next checkpoints have none"
+      )
+    elif abstract.ema_params is not None:
+      self._say(
+        f"{place} has no averages, as optimizer.ema_decay was 0: they begin"
+        " with its parameters"
+      )
     restored = self._manager.restore(
       step,
       args=ocp.args.Composite(
         **{name: ocp.args.StandardRestore(x) for name, x in wanted.items()}
       ),
     )
-    return TrainState(
+    state = TrainState(
       step=jax.device_put(np.int32(step), abstract.step.sharding),
       params=restored.params,
       opt_state=restored.opt_state,
       guard=restored.guard if has_guard else guard.fresh_like(abstract.guard),
+      ema_params=restored.get("ema_params"),
     )
+    if state.ema_params is None:
+      state = state_lib.begin_average(state, abstract)
+    return state
 
   def close(self) -> None:
     """Waits until everything is written; raises what went wrong meanwhile."""
@@ -309,7 +336,11 @@ class Checkpointer:
 
 
 def restore_params(
-  workdir: str | os.PathLike, model: nn.Module, step: int | None = None
+  workdir: str | os.PathLike,
+  model: nn.Module,
+  step: int | None = None,
+  *,
+  use_ema: bool = True,
 ) -> tuple[PyTree, int]:
   """Reads the parameters alone, to the first device.
 
@@ -317,6 +348,7 @@ def restore_params(
     workdir: a folder that `train.py` wrote.
     model: the module they are for.
     step: which checkpoint; default: the newest.
+    use_ema: takes averages for the parameters that have one.
 
   Returns:
     The parameters and their step.
@@ -339,17 +371,33 @@ def restore_params(
     )
   options = ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0)
   with ocp.CheckpointManager(
-    folder, item_handlers=_handlers("params"), options=options
+    folder, item_handlers=_handlers("params", "ema_params"), options=options
   ) as manager:
     step = _find(folder, manager, step)
     integrity.refuse(epath.Path(folder) / str(step), part="params/")
-    saved = manager.item_metadata(step).params
-    check_shapes(folder / str(step), saved, abstract, "parameter", "model")
+    saved = manager.item_metadata(step)
+    check_shapes(
+      folder / str(step), saved.params, abstract, "parameter", "model"
+    )
+    wanted = {"params": abstract}
+    if use_ema and "ema_params" in saved:
+      integrity.refuse(epath.Path(folder) / str(step), part="ema_params/")
+      wanted["ema_params"] = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+          leaf.shape, leaf.dtype, sharding=place
+        ),
+        dict(saved.ema_params.tree),
+      )
     restored = manager.restore(
       step,
-      args=ocp.args.Composite(params=ocp.args.StandardRestore(abstract)),
+      args=ocp.args.Composite(
+        **{name: ocp.args.StandardRestore(x) for name, x in wanted.items()}
+      ),
     )
-  return restored.params, step
+  params = restored.params
+  if "ema_params" in wanted:
+    params = trainable.put(params, restored.ema_params)
+  return params, step
 
 
 def save_params(

@@ -14,7 +14,7 @@ from kosmos2_jax.predictor import Predictor
 from kosmos2_jax.text.tokenizer import Tokenizer
 from kosmos2_jax.training import loop, workdir
 from kosmos2_jax.training.metrics import Reporter
-from kosmos2_jax.training.state import TrainState
+from kosmos2_jax.training.state import TrainState, averaged_params
 
 
 class Evaluation:
@@ -78,14 +78,14 @@ class Evaluation:
     """Scores on `final_examples`: files in the workdir, a table on stdout.
 
     Args:
-      state: what was trained.
+      state: what was trained; averages are asked where it has them.
       folder: the workdir.
       config: name of the config, for the record.
       num_pictures: how many to draw in `predictions.png`; 0 for no file.
     """
     counts = {key: task.final_examples for key, task in self._tasks.items()}
     step = int(state.step)
-    results = self._run(state.params, step, counts, num_pictures)
+    results = self._run(averaged_params(state), step, counts, num_pictures)
     if not results.tasks:
       return
     evals.write_results(

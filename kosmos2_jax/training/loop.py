@@ -15,7 +15,7 @@ from kosmos2_jax.training.log import StepLog
 from kosmos2_jax.training.metrics import Reporter
 from kosmos2_jax.training.preemption import Preempted, Stop
 from kosmos2_jax.training.prefetch import Prefetcher
-from kosmos2_jax.training.state import TrainState
+from kosmos2_jax.training.state import TrainState, averaged_params
 from kosmos2_jax.training.step import TrainStep
 
 # Arguments of `run` that a config has under the same names.
@@ -99,7 +99,8 @@ def run(
     save_every: steps between checkpoints.
     log_every: steps between lines of metrics.
     save_every_minutes: minutes between checkpoints; 0: steps alone decide.
-    evaluate: from parameters and step to scores; must not keep the parameters.
+    evaluate: from parameters (averages, where the state has them) and step to
+      scores; must not keep the parameters.
     eval_every: steps between evaluations; 0 for none.
     flops_of: model FLOPs of a step on a batch, for the MFU; None: none is told.
     prefetch: batches made ahead.
@@ -129,10 +130,9 @@ def run(
     return state
   log = StepLog(num_steps, log_every, reporter, clock)
   saves = SaveTimes(save_every, save_every_minutes)
-  size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
   reporter.say(
-    f"training {size:,} parameters from step {start} to {num_steps} on"
-    f" {mesh.size} {jax.default_backend()} device(s)"
+    f"training from step {start} to {num_steps} on {mesh.size}"
+    f" {jax.default_backend()} device(s)"
   )
   if flops_of is not None and peak is None:
     kind = mesh.devices.flat[0].device_kind
@@ -165,7 +165,7 @@ def run(
         scores = None
         if evaluating:
           with clock.during("evaluation"):
-            scores = dict(evaluate(state.params, step))
+            scores = dict(evaluate(averaged_params(state), step))
           reporter.write_scalars(step, scores)
           ledger.spent("evaluation", step)
           evaluating = owed = False

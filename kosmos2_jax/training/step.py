@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from kosmos2_jax import sharding
-from kosmos2_jax.optim import Optimizer
+from kosmos2_jax.optim import Optimizer, averaging, trainable
 from kosmos2_jax.training import casting, guard, objective
 from kosmos2_jax.training.state import TrainState, shardings_of
 
@@ -36,10 +36,11 @@ def make_train_step(
   The loss is the summed negative log-likelihood of a global batch over its
   number of targets, so every predicted token weighs the same whatever row,
   device or microbatch it is in. Metrics are float32 scalars: `loss`,
-  `accuracy` (next token), `grad_norm` (before clipping), `learning_rate` (of
-  this update), `num_tokens` (no padding), `num_targets` (that count) and
-  `num_examples` (segments); for each kind `loss/NAME` and `targets/NAME`, its
-  share of loss and targets; and those of `guard.judge`.
+  `accuracy` (next token), `grad_norm` (before clipping, of what is trained),
+  `learning_rate` (of this update, without the scales of groups), `num_tokens`
+  (no padding), `num_targets` (that count) and `num_examples` (segments); for
+  each kind `loss/NAME` and `targets/NAME`, its share of loss and targets; and
+  those of `guard.judge`.
 
   Args:
     model: a Kosmos2.
@@ -54,11 +55,22 @@ def make_train_step(
       that are not finite, not skipped.
   """
   policy = policy or guard.Policy()
+  rule = optimizer.trainable
+  if frozen_depth := rule.frozen_depth(abstract.params):
+    vision = model.vision.clone(frozen_depth=frozen_depth)
+    model = model.clone(vision=vision)
   loss_fn = objective.make_loss_fn(model, kind_names)
 
   def sums(params, batch, key):
     """Gradient of the summed loss of a part, and what was counted."""
-    grads, counted = jax.grad(loss_fn, has_aux=True)(params, batch, key)
+    # What is frozen is no argument of the derived function, so that there is
+    # no way back through what only it has a part in.
+    trained, rest = params
+
+    def loss_of(trained):
+      return loss_fn(trainable.join(trained, rest), batch, key)
+
+    grads, counted = jax.grad(loss_of, has_aux=True)(trained)
     return casting.to_float32(grads), counted
 
   def accumulate(params, batch, key):
@@ -85,13 +97,13 @@ def make_train_step(
 
   def update(state, batch):
     key = jax.random.fold_in(jax.random.key(seed), state.step)
-    params = casting.to_compute(state.params, model.decoder.dtype)
+    trained = rule.select(state.params)
+    dtype = model.decoder.dtype
+    params = casting.to_compute((trained, rule.rest(state.params)), dtype)
     grads, counted = accumulate(params, batch, key)
     divisor = jnp.maximum(counted.num_targets, 1.0)
     grads = jax.tree.map(lambda g: g / divisor, grads)
-    updates, opt_state = optimizer.tx.update(
-      grads, state.opt_state, state.params
-    )
+    updates, opt_state = optimizer.tx.update(grads, state.opt_state, trained)
     metrics = objective.metrics_of(counted, kind_names) | {
       "grad_norm": optax.tree.norm(grads),
       # The optimizer counts the updates it made.
@@ -100,8 +112,13 @@ def make_train_step(
     bad, watch, found = guard.judge(
       policy, state.guard, metrics["loss"], metrics["grad_norm"]
     )
-    params = optax.apply_updates(state.params, updates)
-    new = TrainState(state.step + 1, params, opt_state, watch)
+    trained = optax.apply_updates(trained, updates)
+    ema_params = state.ema_params
+    if optimizer.ema_decay is not None:
+      keep = optimizer.ema_decay(state.step)
+      ema_params = averaging.average(ema_params, trained, keep)
+    params = trainable.put(state.params, trained)
+    new = TrainState(state.step + 1, params, opt_state, watch, ema_params)
     if policy.skips:
       kept = state.replace(step=new.step, guard=watch)
       new = guard.choose(bad, kept, new)

@@ -74,7 +74,8 @@ def make_trainer(
   )
   model = presets.build(sizes, **{**compute, "attention": name})
   rule = optim.make_optimizer(num_steps=num_steps, **optimizer)
-  abstract = state_lib.abstract_state(model, rule.tx, placed)
+  averaged = rule.trainable if rule.ema_decay is not None else None
+  abstract = state_lib.abstract_state(model, rule.tx, placed, averaged)
   train_step = step_lib.make_train_step(
     model,
     rule,

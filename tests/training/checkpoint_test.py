@@ -189,3 +189,46 @@ def test_wrong_options(single, tmp_path):
     ),
   ):
     checkpointer.save(single.fresh(), 1, {"rec/accuracy": 1.0})
+
+
+def _with_averages(setup, change):
+  """A state whose averages are its parameters plus `change`."""
+  state = setup.fresh()
+  changed = jax.tree.map(lambda x: x + change, state.params)
+  return state.replace(ema_params={"resampler": changed["resampler"]})
+
+
+def test_averages_are_saved_and_come_back(single, tmp_path):
+  state = _with_averages(single, 1.0)
+  abstract = single.abstract.replace(
+    ema_params={"resampler": single.abstract.params["resampler"]}
+  )
+  with checkpoint.Checkpointer(tmp_path) as checkpointer:
+    checkpointer.save(state, 3, None)
+  with checkpoint.Checkpointer(tmp_path) as checkpointer:
+    _same(checkpointer.restore(abstract).ema_params, state.ema_params)
+  found, _ = checkpoint.restore_params(tmp_path, single.model)
+  _same(found, state_lib.averaged_params(state))
+  _same(found["decoder"], state.params["decoder"])
+  raw, _ = checkpoint.restore_params(tmp_path, single.model, use_ema=False)
+  _same(raw, state.params)
+
+
+def test_averages_may_begin_and_end_with_a_restart(single, tmp_path):
+  told = []
+  averaged = single.abstract.replace(
+    ema_params={"resampler": single.abstract.params["resampler"]}
+  )
+  with checkpoint.Checkpointer(tmp_path, keep=2) as checkpointer:
+    checkpointer.save(single.fresh(), 1, None)
+    checkpointer.save(_with_averages(single, 1.0), 2, None)
+  with checkpoint.Checkpointer(
+    tmp_path, keep=2, say=told.append
+  ) as checkpointer:
+    state = checkpointer.restore(averaged, 1)
+    _same(state.ema_params, {"resampler": state.params["resampler"]})
+    assert "has no averages" in told.pop()
+    assert checkpointer.restore(single.abstract, 2).ema_params is None
+    assert "ema_decay is 0: the averages in" in told.pop()
+    checkpointer.restore(averaged, 2)
+  assert not told

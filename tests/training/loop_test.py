@@ -299,7 +299,7 @@ def test_what_a_run_waits_for_is_told(single, tmp_path, monkeypatch):
   def slow():
     for step, batch in enumerate(tiny_run.stream()):
       if step >= 2:
-        time.sleep(0.3)
+        time.sleep(0.2)
       yield batch
 
   def evaluate(params, step):
@@ -311,21 +311,22 @@ def test_what_a_run_waits_for_is_told(single, tmp_path, monkeypatch):
   _, text = _run(
     single,
     tmp_path,
-    num_steps=4,
+    num_steps=12,
     stream=slow(),
     evaluate=evaluate,
-    eval_every=2,
-    save_every=2,
+    eval_every=6,
+    save_every=6,
     log_every=2,
     flops_of=lambda inputs: 3.0 * inputs["tokens"].shape[0],
   )
   assert text.count("no MFU: the peak of a 'cpu' device is not known") == 1
-  (_, first), (step, second) = rows
-  assert step == 4
-  assert "train/evaluation_seconds" not in first
-  assert 0.5 <= second["train/evaluation_seconds"] < 2
-  assert second["train/checkpoint_seconds"] > 0
-  # Two batches of 0.3 s, of which little went by in evaluation.
+  rows = dict(rows)
+  assert list(rows) == [2, 4, 6, 8, 10, 12]
+  assert "train/evaluation_seconds" not in rows[6]
+  assert rows[8]["train/evaluation_seconds"] >= 0.5
+  assert rows[8]["train/checkpoint_seconds"] > 0
+  # By then, what was made ahead while the loop was away is used up.
+  second = rows[10]
   assert second["train/steps_per_sec"] < 1 / 0.15
   assert second["train/input_wait"] > 0.4
   assert "train/mfu" not in second
@@ -346,3 +347,36 @@ def test_mfu_of_a_known_peak(single, tmp_path, monkeypatch):
   assert "no MFU" not in text
   speed = written["train/steps_per_sec"]
   assert written["train/mfu"] == pytest.approx(3 * 16 * speed / 1e3)
+
+
+def test_averages_are_evaluated(single, tmp_path):
+  """Not the parameters, where there are averages of them."""
+  state = single.fresh()
+  mean = jax.tree.map(np.zeros_like, state.params["resampler"])
+  state = state.replace(step=state.step + NUM_STEPS - 1)
+  seen = []
+
+  def train_step(state, batch):
+    del batch
+    metrics = dict.fromkeys(("loss", "grad_norm", "accuracy"), np.float32(1))
+    metrics |= dict.fromkeys(
+      ("num_tokens", "num_examples", "learning_rate"), np.float32(1)
+    )
+    return state.replace(ema_params={"resampler": mean}), metrics
+
+  def evaluate(params, step):
+    seen.append((params, step))
+    return {"score": 1.0}
+
+  state, _ = _run(
+    single,
+    tmp_path,
+    state,
+    train_step=train_step,
+    evaluate=evaluate,
+    eval_every=1,
+  )
+  [(params, step)] = seen
+  assert step == NUM_STEPS
+  _same(params["resampler"], mean)
+  _same(params["decoder"], state.params["decoder"])
