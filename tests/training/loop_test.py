@@ -360,7 +360,8 @@ def test_averages_are_evaluated(single, tmp_path):
     del batch
     metrics = dict.fromkeys(("loss", "grad_norm", "accuracy"), np.float32(1))
     metrics |= dict.fromkeys(
-      ("num_tokens", "num_examples", "learning_rate"), np.float32(1)
+      ("num_tokens", "num_targets", "num_examples", "learning_rate"),
+      np.float32(1),
     )
     return state.replace(ema_params={"resampler": mean}), metrics
 
