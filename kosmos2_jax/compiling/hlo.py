@@ -13,7 +13,7 @@ _ITEM_BITS = {
   "c128": 128,
 }
 _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
-_LINE = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$")
+_LINE = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*)$", re.DOTALL)
 _OPCODE = re.compile(r" *([a-z][\w\-]*)\(")
 _ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\](\{[^}]*\})?")
 _NAME = re.compile(r"%([\w.\-]+)")
@@ -149,23 +149,26 @@ def parse(text: str, open_rounds: int = 1) -> Program:
   Raises:
     ValueError: for a text without an entry computation.
   """
-  computations: dict[str, list[Instruction]] = {}
+  written: dict[str, list[str]] = {}
   entry, current = "", None
   for line in text.splitlines():
-    if line and not line[0].isspace():
-      header = _HEADER.match(line)
-      current = computations.setdefault(header[2], []) if header else None
-      if header and header[1]:
-        entry = header[2]
-    elif current is not None and (found := _LINE.match(line)):
-      current.append(_instruction(found[2], found[3], bool(found[1])))
+    if current is None:
+      if header := _HEADER.match(line):
+        current = written.setdefault(header[2], [])
+        entry = header[2] if header[1] else entry
+    elif line == "}":
+      current = None
+    elif _LINE.match(line):
+      current.append(line)
+    elif current:
+      current[-1] += line  # What a kernel notes may be several lines.
   if not entry:
     raise ValueError(
       "expected the text of an XLA program with an ENTRY computation, found"
       f" {text[:60]!r}…"
     )
   program = Program(
-    {name: tuple(lines) for name, lines in computations.items()},
+    {name: tuple(map(_instruction, lines)) for name, lines in written.items()},
     entry,
     counts={},
     fused=frozenset(),
@@ -187,19 +190,20 @@ def called(instruction: Instruction, role: str = "") -> list[str]:
   ]
 
 
-def _instruction(name: str, rest: str, is_root: bool) -> Instruction:
-  """Splits `shape opcode(operands), attributes`."""
+def _instruction(line: str) -> Instruction:
+  """Splits `name = shape opcode(operands), attributes`."""
+  root, name, rest = _LINE.match(line).groups()
   end = _closing(rest, 0) + 1 if rest.startswith("(") else rest.find(" ")
   shape = rest[:end]
   opcode = _OPCODE.match(rest, end)
   if opcode is None:
-    return Instruction(name, shape, "", (), "", rest[end:], is_root)
+    return Instruction(name, shape, "", (), "", rest[end:], bool(root))
   close = _closing(rest, opcode.end() - 1)
   literal = rest[opcode.end() : close]
   operands = tuple(_NAME.findall(literal))
   attributes = rest[close + 1 :]
   return Instruction(
-    name, shape, opcode[1], operands, literal, attributes, is_root
+    name, shape, opcode[1], operands, literal, attributes, bool(root)
   )
 
 

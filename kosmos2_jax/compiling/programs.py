@@ -80,6 +80,7 @@ class Report(NamedTuple):
     largest: see `traffic.largest`.
     open_loops: loops whose rounds were taken to be as many as can be.
     compile_seconds: of this compilation.
+    text: the optimised program as XLA writes it.
   """
 
   job: Job
@@ -102,6 +103,7 @@ class Report(NamedTuple):
   whole_batches: Sequence[Large] = ()
   largest: Sequence[Large] = ()
   open_loops: Sequence[str] = ()
+  text: str = ""
 
 
 def compile_step(job: Job, topology: Topology) -> Report:
@@ -245,7 +247,8 @@ def _read(
   rows = job.num_rows // job.num_microbatches
   local_tokens = rows // ways * job.seq_len
   chunk = min(trainer.model.decoder.loss_chunk, local_tokens)
-  program = hlo.parse(compiled.as_text(), -(-local_tokens // chunk))
+  text = compiled.as_text()
+  program = hlo.parse(text, open_rounds=-(-local_tokens // chunk))
   found = collectives.collectives_of(program, collectives.layout_of(mesh))
   received = {
     far: sum(c.num_bytes * c.count for c in found if c.between_slices == far)
@@ -277,6 +280,7 @@ def _read(
     whole_batches=whole,
     largest=traffic.largest(program),
     open_loops=program.open_loops,
+    text=text,
   )
 
 

@@ -95,12 +95,17 @@ def run(read: flags.FlagValues) -> int:
     console.print(f"the most rows a chip that fit: {rows}")
   if not found.fits:
     print(f"compile: {report.verdict(found)}", file=sys.stderr)
-  if read.output:
-    path = Path(read.output)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + "\n")
+  _write(read.output, json.dumps(content, indent=2) + "\n")
+  _write(read.hlo, found.text)
   print(json.dumps(content))
   return 0 if found.fits else 1
+
+
+def _write(file: str | None, text: str) -> None:
+  if file:
+    path = Path(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -116,6 +121,7 @@ def main(argv: Sequence[str]) -> int:
   )
   flags.DEFINE_bool("search", False, "Find the most rows that fit.", **define)
   flags.DEFINE_string("output", None, "JSON file to write.", **define)
+  flags.DEFINE_string("hlo", None, "File for the program's text.", **define)
   flags.DEFINE_bool("traceback", False, "Show where mistakes are.", **define)
   try:
     config_flags.DEFINE_config_file(

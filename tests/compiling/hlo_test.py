@@ -65,6 +65,22 @@ def test_bytes(shape, num_bytes):
   assert hlo.num_bytes(shape) == num_bytes
 
 
+def test_an_instruction_of_several_lines():
+  """A kernel's notes are no end of its computation."""
+  text = samples.LOOP.replace(
+    "  %loop = ",
+    """  %k = bf16[16,64]{1,0} custom-call(%x), attributes={notes={
+"block": "{512}"
+}}, metadata={op_name="jit(step)/kernel"}
+  %loop = """,
+  )
+  program = hlo.parse(text, open_rounds=5)
+  assert program.counts["body"] == 3
+  lines = {line.name: line for line in program.computations["main"]}
+  assert lines["k"].op_name == "jit(step)/kernel"
+  assert list(lines)[-1] == "out"
+
+
 def test_memory_of_the_chip_is_not_hbm():
   shapes = "(f32[4]{0:T(128)S(1)}, f32[4]{0:T(128)}, f32[4])"
   assert [a.in_hbm for a in hlo.arrays(shapes)] == [False, True, True]
