@@ -155,6 +155,9 @@ def _model(sizes: Mapping[str, Any]) -> ConfigDict:
   model = ConfigDict(dict(sizes))
   # 0: as many rows as the tokenizer has ids.
   model.vocab_size = 0
+  # True: the decoder alone, for batches without pictures; vision and resampler
+  # have no parameters then.
+  model.text_only = False
   # Numbers the model computes with: "float32" or "bfloat16". Parameters,
   # softmax, norms and the loss are float32 in either case.
   model.dtype = "float32"
@@ -164,6 +167,9 @@ def _model(sizes: Mapping[str, Any]) -> ConfigDict:
   # Layers that one iteration of the loop over layers runs. A number as large
   # as the depth compiles longer and runs twice as fast on a CPU.
   model.unroll = 1
+  # Targets whose logits exist at once on a device (see training.md, "The loss
+  # in chunks"); more need more memory and run faster on accelerators.
+  model.loss_chunk = 512
   return model
 
 

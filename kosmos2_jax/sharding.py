@@ -14,18 +14,22 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
 
+from kosmos2_jax import activations
+
 AXES = ("data", "fsdp", "tensor")
-BATCH_SPEC = P(("data", "fsdp"))
+BATCH_SPEC = P(activations.ROWS)
+
+TABLE_SPEC = P("tensor", "fsdp")  # of the embedding, V D
 
 # The first rule whose pattern is found in the parameter's path counts. A spec
 # names the *last* axes of the parameter: the depth axis that scanned layers
 # have in front stays whole, so one rule serves stacked and single layers.
 PARTITION_RULES: tuple[tuple[str, P], ...] = (
-  (r"^decoder/embedding$", P("tensor", "fsdp")),  # V D
+  (r"^decoder/embedding$", TABLE_SPEC),  # V D
   (r"/(query|key|value)/kernel$", P("fsdp", "tensor", None)),  # D N H
   (r"/(query|key|value)/bias$", P("tensor", None)),  # N H
   (r"/attention/inner_norm/(scale|bias)$", P("tensor")),  # N·H
@@ -160,6 +164,11 @@ def param_shardings(
   return jax.tree_util.tree_map_with_path(sharding, abstract_params)
 
 
+def table_spec(mesh: Mesh | AbstractMesh, shape: Sequence[int]) -> P:
+  """The spec of an embedding table [V, D], as `param_shardings` gives it."""
+  return activations.fit(mesh, TABLE_SPEC, shape)
+
+
 def opt_state_shardings(
   mesh: Mesh,
   tx: optax.GradientTransformation,
@@ -190,9 +199,4 @@ def _fit(mesh: Mesh, spec: P, shape: Sequence[int], path: str) -> P:
       f" names {len(spec)} axes: {spec}."
     )
   names = (None,) * (len(shape) - len(spec)) + tuple(spec)
-  return P(
-    *(
-      name if name and size % mesh.shape[name] == 0 else None
-      for name, size in zip(names, shape, strict=True)
-    )
-  )
+  return activations.fit(mesh, P(*names), shape)

@@ -11,13 +11,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from kosmos2_jax.models import initializers, layers, masks, stacking
+from kosmos2_jax.activations import constrain
+from kosmos2_jax.models import (
+  embedding,
+  initializers,
+  layers,
+  masks,
+  stacking,
+)
 from kosmos2_jax.models.stacking import KvCache
 
 VOCAB_MULTIPLE = 128  # rows are padded to this, so that meshes divide them
 PAD_ID = 1
 KV_NAMES = ("key", "value")
 LOCATION_INITS = ("normal", "sincos2d")
+LOSS_CHUNK = 512
 
 
 def padded_size(vocab_size: int) -> int:
@@ -70,6 +78,7 @@ class DecoderLayer(nn.Module):
   ) -> tuple[Float[Array, "B T D"], dict[str, Array] | None]:
     """Applies attention and MLP; attention weights have no dropout."""
     drop = nn.Dropout(self.dropout_rate, deterministic=deterministic)
+    x = constrain(x, "residual")
     h = layers.layer_norm("attn_norm", self.dtype)(x)
     h, kv_cache = layers.Attention(
       x.shape[-1],
@@ -91,7 +100,7 @@ class DecoderLayer(nn.Module):
       dtype=self.dtype,
       name="mlp",
     )(h)
-    return x + drop(h), kv_cache
+    return constrain(x + drop(h), "residual"), kv_cache
 
 
 class Decoder(nn.Module):
@@ -113,6 +122,8 @@ class Decoder(nn.Module):
     stacked: see `stacking`.
     remat: see `stacking.scan_layers`.
     unroll: see `stacking.scan_layers`.
+    loss_chunk: targets whose logits training has at once on a device; see
+      `losses.chunked_cross_entropy`.
   """
 
   vocab_size: int
@@ -127,6 +138,7 @@ class Decoder(nn.Module):
   stacked: bool = True
   remat: str = "none"
   unroll: int = 1
+  loss_chunk: int = LOSS_CHUNK
 
   @property
   def head_dim(self) -> int:
@@ -192,6 +204,43 @@ class Decoder(nn.Module):
       float32 logits over the padded vocabulary (padding rows at -1e30) and
       the updated cache (None without one).
     """
+    x, kv_cache = self.hidden(
+      tokens,
+      image_latents,
+      image_mask,
+      segment_ids,
+      positions,
+      kv_cache,
+      cache_index,
+      last,
+      deterministic,
+    )
+    logits = jnp.einsum(
+      "btd,vd->btv",
+      x,
+      self.embedding.astype(self.dtype),
+      preferred_element_type=jnp.float32,
+    )
+    real = jnp.arange(logits.shape[-1]) < self.vocab_size
+    return jnp.where(real, logits, layers.MASKED_LOGIT), kv_cache
+
+  def hidden(
+    self,
+    tokens: Int[Array, "B T"],
+    image_latents: Float[Array, "B M L D"] | None = None,
+    image_mask: Bool[Array, "B T"] | None = None,
+    segment_ids: Int[Array, "B T"] | None = None,
+    positions: Int[Array, "B T"] | None = None,
+    kv_cache: KvCache | None = None,
+    cache_index: Int[Array, " B"] | None = None,
+    last: Int[Array, " B"] | None = None,
+    deterministic: bool = True,
+  ) -> tuple[Float[Array, "B wanted D"], KvCache | None]:
+    """What the language head multiplies with the embedding; see `__call__`.
+
+    Returns:
+      The last layer's output after the final norm, and the updated cache.
+    """
     length = tokens.shape[1]
     if kv_cache is not None:
       one = kv_cache if self.stacked else kv_cache[0]
@@ -205,26 +254,20 @@ class Decoder(nn.Module):
       start = 0
     if positions is None:
       positions = jnp.broadcast_to(start + jnp.arange(length), tokens.shape)
-    x = self.embedding[tokens].astype(self.dtype)
+    x = embedding.look_up(self.embedding, tokens, self.dtype)
     if image_latents is not None and image_latents.shape[1]:
+      image_latents = constrain(image_latents, "image_latents")
       x = splice(x, image_latents.astype(self.dtype), image_mask)
     x = x * math.sqrt(self.width)
     x = x + sinusoidal_positions(positions, self.width).astype(self.dtype)
     x = self.embed_dropout(x, deterministic=deterministic)
+    x = constrain(x, "residual")
     x, kv_cache = stacking.run_layers(
       self.layers, x, kv_cache, attn_mask, cache_index, deterministic
     )
     if last is not None:
       x = jnp.take_along_axis(x, last[:, None, None], axis=1)
-    x = self.final_norm(x)
-    logits = jnp.einsum(
-      "btd,vd->btv",
-      x,
-      self.embedding.astype(self.dtype),
-      preferred_element_type=jnp.float32,
-    )
-    real = jnp.arange(logits.shape[-1]) < self.vocab_size
-    return jnp.where(real, logits, layers.MASKED_LOGIT), kv_cache
+    return self.final_norm(x), kv_cache
 
   def new_kv_cache(self, batch_size: int, num_slots: int) -> KvCache:
     """An empty cache: `key` and `value` [depth, B, num_slots, N, H].

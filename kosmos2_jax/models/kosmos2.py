@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from kosmos2_jax.activations import constrain
 from kosmos2_jax.models.decoder import Decoder
 from kosmos2_jax.models.resampler import PerceiverResampler
 from kosmos2_jax.models.stacking import KvCache
@@ -23,13 +24,15 @@ class Kosmos2(nn.Module):
   """The whole model.
 
   Attributes:
-    vision: encodes a picture into patch features.
-    resampler: turns patch features into the latents that fill text slots.
+    vision: encodes a picture into patch features; None in a model of text
+      alone.
+    resampler: turns patch features into the latents that fill text slots;
+      None in a model of text alone.
     decoder: predicts the next token.
   """
 
-  vision: VisionEncoder
-  resampler: PerceiverResampler
+  vision: VisionEncoder | None
+  resampler: PerceiverResampler | None
   decoder: Decoder
 
   def __call__(
@@ -54,13 +57,13 @@ class Kosmos2(nn.Module):
 
     Returns:
       float32 logits over the padded vocabulary; padding rows at -1e30.
+
+    Raises:
+      ValueError: for pictures in a model of text alone.
     """
-    image_latents = None
-    if images is not None and images.shape[1]:
-      image_latents = self.encode_images(images, deterministic)
     logits, _ = self.decoder(
       tokens,
-      image_latents,
+      self._latents(images, deterministic),
       image_mask,
       segment_ids,
       positions,
@@ -68,14 +71,51 @@ class Kosmos2(nn.Module):
     )
     return logits
 
+  def hidden(
+    self,
+    tokens: Int[Array, "B T"],
+    images: Float[Array, "B M height width 3"] | None = None,
+    image_mask: Bool[Array, "B T"] | None = None,
+    segment_ids: Int[Array, "B T"] | None = None,
+    positions: Int[Array, "B T"] | None = None,
+    deterministic: bool = True,
+  ) -> Float[Array, "B T D"]:
+    """What `__call__` makes its logits of, for losses that need none."""
+    hidden, _ = self.decoder.hidden(
+      tokens,
+      self._latents(images, deterministic),
+      image_mask,
+      segment_ids,
+      positions,
+      deterministic=deterministic,
+    )
+    return hidden
+
+  def _latents(self, images, deterministic):
+    if images is None or not images.shape[1]:
+      return None
+    return self.encode_images(images, deterministic)
+
   def encode_images(
     self,
     images: Float[Array, "B M height width 3"],
     deterministic: bool = True,
   ) -> Float[Array, "B M L D"]:
-    """The latents of every picture."""
+    """The latents of every picture.
+
+    Raises:
+      ValueError: in a model of text alone.
+    """
+    if self.vision is None:
+      raise ValueError(
+        "a model of text alone reads no pictures, found images of shape"
+        f" {images.shape}; train with data.images_per_row=0, or with"
+        " model.text_only=False."
+      )
     flat = images.reshape(-1, *images.shape[2:])
+    flat = constrain(flat, "pixels")
     patch_features = l2_normalize(self.vision(flat))
+    patch_features = constrain(patch_features, "patch_features")
     latents = self.resampler(patch_features, deterministic)
     return latents.reshape(*images.shape[:2], *latents.shape[1:])
 

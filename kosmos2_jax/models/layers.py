@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from kosmos2_jax.activations import constrain
 from kosmos2_jax.models import initializers
 
 LAYER_NORM_EPS = 1e-5
@@ -212,7 +213,8 @@ class Attention(nn.Module):
       The output and the updated cache (None without a cache).
     """
     source = x if source is None else source
-    key, value = self.key(source), self.value(source)
+    key = constrain(self.key(source), "heads")
+    value = constrain(self.value(source), "heads")
     if kv_cache is not None:
       write = jax.vmap(
         lambda cache, new, start: jax.lax.dynamic_update_slice(
@@ -227,7 +229,8 @@ class Attention(nn.Module):
     dropout = None
     if self.dropout_rate and not deterministic:
       dropout = lambda w: self.weight_dropout(w, deterministic=False)  # noqa: E731
-    heads = attend(self.query(x), key, value, attn_mask, dropout)
+    query = constrain(self.query(x), "heads")
+    heads = constrain(attend(query, key, value, attn_mask, dropout), "heads")
     merged = heads.reshape(*heads.shape[:-2], self.width)
     if self.inner_norm:
       merged = self.norm(merged)
@@ -261,7 +264,7 @@ class Mlp(nn.Module):
     init_down = initializers.torch_uniform(self.mlp_dim, self.gain)
     kind = (self.dtype, self.transposed)
     x = linear("up", self.mlp_dim, init_up, init_up, *kind)(x)
-    x = self.activation(x)
+    x = self.activation(constrain(x, "mlp_hidden"))
     if self.inner_norm:
       x = layer_norm("inner_norm", self.dtype)(x)
     return linear("down", width, init_down, init_down, *kind)(x)

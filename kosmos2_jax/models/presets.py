@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from kosmos2_jax.models.decoder import Decoder
+from kosmos2_jax.models.decoder import LOSS_CHUNK, Decoder
 from kosmos2_jax.models.kosmos2 import Kosmos2
 from kosmos2_jax.models.resampler import PerceiverResampler
 from kosmos2_jax.models.vision import VisionEncoder
@@ -79,7 +79,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 # Fields of a config's model section that are no sizes.
-COMPUTE = ("dtype", "remat", "unroll")
+COMPUTE = ("dtype", "remat", "unroll", "loss_chunk")
 
 
 def preset(name: str) -> dict[str, Any]:
@@ -106,6 +106,9 @@ def split(
     The sizes as in `PRESETS`, and the other arguments of `build`.
   """
   sizes = dict(section)
+  if not sizes.get("text_only"):
+    # Said only where it is so: what a checkpoint says of its sizes stays.
+    sizes.pop("text_only", None)
   return sizes, {name: sizes.pop(name) for name in COMPUTE if name in sizes}
 
 
@@ -116,23 +119,26 @@ def build(
   stacked: bool = True,
   remat: str = "none",
   unroll: int = 1,
+  loss_chunk: int = LOSS_CHUNK,
 ) -> Kosmos2:
   """The model of these sizes.
 
   Args:
     sizes: as in `PRESETS`: `vocab_size`, `num_bins` and the sections
-      `vision`, `resampler`, `decoder`.
+      `vision`, `resampler`, `decoder`; with `text_only` True the decoder
+      alone is built, and has all the parameters there are.
     dtype: compute type, "float32" or "bfloat16"; parameters are float32.
     stacked: the layers in one loop, or each on its own; see `stacking`.
     remat: "none", "full" or "dots"; see `stacking.scan_layers`.
     unroll: layers per loop iteration; a large number means no loop at all.
+    loss_chunk: see `Decoder`.
 
   Raises:
     ValueError: for a missing or unknown section or field, or a dtype that is
       neither of the two.
   """
   wanted = {"vocab_size", "num_bins", "vision", "resampler", "decoder"}
-  if set(sizes) != wanted:
+  if set(sizes) - {"text_only"} != wanted:
     raise ValueError(
       f"model sizes need exactly {sorted(wanted)}; got {sorted(sizes)}."
     )
@@ -141,21 +147,23 @@ def build(
   kind = jnp.dtype(dtype)
   depthwise = {"stacked": stacked, "remat": remat, "unroll": unroll}
   try:
-    return Kosmos2(
-      vision=VisionEncoder(**sizes["vision"], dtype=kind, **depthwise),
-      resampler=PerceiverResampler(
-        **sizes["resampler"],
-        width=sizes["decoder"]["width"],
-        transposed=not stacked,
-        dtype=kind,
-      ),
-      decoder=Decoder(
-        sizes["vocab_size"],
-        sizes["num_bins"],
-        **sizes["decoder"],
-        dtype=kind,
-        **depthwise,
-      ),
+    vision = VisionEncoder(**sizes["vision"], dtype=kind, **depthwise)
+    resampler = PerceiverResampler(
+      **sizes["resampler"],
+      width=sizes["decoder"]["width"],
+      transposed=not stacked,
+      dtype=kind,
     )
+    decoder = Decoder(
+      sizes["vocab_size"],
+      sizes["num_bins"],
+      **sizes["decoder"],
+      dtype=kind,
+      loss_chunk=loss_chunk,
+      **depthwise,
+    )
+    if sizes.get("text_only"):
+      vision = resampler = None
+    return Kosmos2(vision, resampler, decoder)
   except TypeError as error:
     raise ValueError(f"model sizes have a wrong field: {error}") from error

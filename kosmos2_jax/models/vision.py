@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from jaxtyping import Array, Float
 
+from kosmos2_jax.activations import constrain
 from kosmos2_jax.models import initializers, layers, stacking
 
 POSITION_INITS = ("normal", "sincos2d")
@@ -27,6 +28,7 @@ class VisionLayer(nn.Module):
   ) -> tuple[Float[Array, "B P E"], None]:
     """Applies attention and MLP; CLIP has no dropout."""
     del deterministic
+    x = constrain(x, "patch_features")
     h = layers.layer_norm("attn_norm", self.dtype)(x)
     h, _ = layers.Attention(
       x.shape[-1],
@@ -44,7 +46,7 @@ class VisionLayer(nn.Module):
       dtype=self.dtype,
       name="mlp",
     )(h)
-    return x + h, per_layer
+    return constrain(x + h, "patch_features"), per_layer
 
 
 class ConvStem(nn.Module):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from kosmos2_jax import losses
+from kosmos2_jax import chunked_loss
 
 # What the model reads of a batch, and what the loss does.
 MODEL_INPUTS = ("tokens", "images", "image_mask", "segment_ids", "positions")
@@ -49,28 +49,36 @@ def make_loss_fn(model: nn.Module, kind_names: Sequence[str] = ()) -> LossFn:
   """
 
   def loss_fn(params, batch, key):
-    logits = model.apply(
+    hidden = model.apply(
       {"params": params},
       **{name: batch[name] for name in MODEL_INPUTS},
       deterministic=False,
       rngs={"dropout": key},
+      method="hidden",
     )
-    targets, mask = batch["targets"], batch["loss_mask"]
-    of_tokens = losses.token_losses(logits, targets)
-    loss, count = losses.masked_sum(of_tokens, mask)
-    correct, _ = losses.accuracy(logits, targets, mask)
+    mask, kinds = batch["loss_mask"], batch["kinds"]
+    found = chunked_loss.chunked_cross_entropy(
+      hidden,
+      params["decoder"]["embedding"],
+      batch["targets"],
+      mask,
+      kinds,
+      vocab_size=model.decoder.vocab_size,
+      num_kinds=len(kind_names),
+      chunk=model.decoder.loss_chunk,
+    )
     of_kinds = [
-      losses.masked_sum(of_tokens, mask & (batch["kinds"] == number))
+      jnp.sum(mask & (kinds == number), dtype=jnp.float32)
       for number in range(1, len(kind_names) + 1)
     ]
     examples = jnp.sum(jnp.max(batch["segment_ids"], axis=1))
-    return loss, Counted(
-      loss,
-      correct,
-      count,
+    return found.loss, Counted(
+      found.loss,
+      found.correct,
+      jnp.sum(mask, dtype=jnp.float32),
       examples.astype(jnp.float32),
-      tuple(total for total, _ in of_kinds),
-      tuple(tokens for _, tokens in of_kinds),
+      tuple(found.kind_losses),
+      tuple(of_kinds),
     )
 
   return loss_fn

@@ -24,7 +24,8 @@ class TrainState:
 
   Attributes:
     step: int32 scalar, updates made.
-    params: the tree under `vision`, `resampler` and `decoder`, float32.
+    params: the tree under `vision`, `resampler` and `decoder` (a model of
+      text alone has the last one only), float32.
     opt_state: of the optax transformation.
   """
 
@@ -40,6 +41,8 @@ def init_params(model: nn.Module, key: jax.Array) -> PyTree:
     model: a Kosmos2.
     key: the random key of initialisation.
   """
+  if model.vision is None:
+    return model.init(key, jnp.zeros((1, 1), jnp.int32))["params"]
   size = model.vision.image_size
   num_latents = model.resampler.num_latents
   # The least input that touches every parameter: one picture, no other text.

@@ -73,6 +73,11 @@ def make_train_step(
     return total
 
   def train_step(state, batch):
+    # What models and losses say of their activations refers to this mesh.
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+      return update(state, batch)
+
+  def update(state, batch):
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     grads, counted = accumulate(state.params, batch, key)
     divisor = jnp.maximum(counted.num_tokens, 1.0)
