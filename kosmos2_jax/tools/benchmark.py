@@ -128,12 +128,20 @@ def _train(argv: Sequence[str]) -> int:
     **define,
   )
   flags.DEFINE_bool("memory", True, "Measure memory, too.", **define)
+  # The values that are fastest on a CPU; see docs/training.md.
   flags.DEFINE_integer(
     "unroll", 1, "See config.model.unroll.", lower_bound=1, **define
+  )
+  flags.DEFINE_string("remat", "dots", "See config.model.remat.", **define)
+  flags.DEFINE_integer(
+    "loss_chunk", 128, "See config.model.loss_chunk.", lower_bound=1, **define
   )
   if not _read(read, argv):
     return 0
   compare = _can_compare(read)
+  compute = {
+    name: read[name].value for name in ("unroll", "remat", "loss_chunk")
+  }
   results, agreements = [], {}
   for size, targets in itertools.product(read.size, read.targets):
     with tempfile.TemporaryDirectory() as folder:
@@ -142,7 +150,7 @@ def _train(argv: Sequence[str]) -> int:
         size,
         targets=targets,
         repeats=read.repeats,
-        compute={"unroll": read.unroll},
+        compute=compute,
         with_theirs=compare,
         with_memory=read.memory,
       )
@@ -157,7 +165,8 @@ def _train(argv: Sequence[str]) -> int:
       )
   Console().print(tables.show(results))
   if read.output:
-    tables.write(Path(read.output), results, {"agreement": agreements})
+    more = {"compute": compute, "agreement": agreements}
+    tables.write(Path(read.output), results, more)
   return int(not all(found["same"] for found in agreements.values()))
 
 

@@ -51,22 +51,31 @@ def make_train_step(
   """
   loss_fn = objective.make_loss_fn(model, kind_names)
 
-  def sums(params, batch, key):
-    """Gradient of the summed loss of a part, and what was counted."""
-    return jax.grad(loss_fn, has_aux=True)(params, batch, key)
+  def sums(params, batch, key, divisor):
+    """Gradient of a part's share of the loss, and what was counted."""
+
+    def share(params):
+      loss, counted = loss_fn(params, batch, key)
+      # Divided here, where it is one number, and not as gradients, which
+      # would be one pass more over all of them.
+      return loss / divisor, counted
+
+    return jax.grad(share, has_aux=True)(params)
 
   def accumulate(params, batch, key):
+    divisor = jnp.sum(batch["loss_mask"], dtype=jnp.float32)
+    divisor = jnp.maximum(divisor, 1.0)
     if num_microbatches == 1:
-      return sums(params, batch, key)
+      return sums(params, batch, key, divisor)
     parts = jax.tree.map(lambda x: _split(x, num_microbatches), batch)
 
     def add(total, part):
       index, rows = part
-      new = sums(params, rows, jax.random.fold_in(key, index))
+      new = sums(params, rows, jax.random.fold_in(key, index), divisor)
       return jax.tree.map(jnp.add, total, new), None
 
     first = jax.eval_shape(
-      sums, params, jax.tree.map(lambda x: x[0], parts), key
+      sums, params, jax.tree.map(lambda x: x[0], parts), key, divisor
     )
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first)
     total, _ = jax.lax.scan(add, zeros, (jnp.arange(num_microbatches), parts))
@@ -80,8 +89,6 @@ def make_train_step(
   def update(state, batch):
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     grads, counted = accumulate(state.params, batch, key)
-    divisor = jnp.maximum(counted.num_tokens, 1.0)
-    grads = jax.tree.map(lambda g: g / divisor, grads)
     updates, opt_state = optimizer.tx.update(
       grads, state.opt_state, state.params
     )
