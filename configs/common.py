@@ -262,6 +262,9 @@ def _mesh() -> ConfigDict:
   mesh.fsdp = 1
   # Devices that share attention heads, MLP and vocabulary.
   mesh.tensor = 1
+  # Slices that a slower network joins; `data` is a multiple of it. 0: as the
+  # devices say, which those of TPUs do.
+  mesh.num_slices = 0
   return mesh
 
 

@@ -165,13 +165,13 @@ def _local(settings, with_grads, axes, hidden, table, targets, mask, kinds):
   num_chunks = -(-num_tokens // chunk)
   # What is behind the last token counts for nothing, whatever it holds.
   order = jnp.zeros(num_chunks * chunk, jnp.int32)
-  order = order.at[place].set(jnp.arange(num_tokens))
+  order = order.at[place].set(jnp.arange(num_tokens, dtype=jnp.int32))
   rows = hidden.reshape(-1, width)[order]
   targets, kinds = targets.reshape(-1)[order], kinds.reshape(-1)[order]
 
   def one(start, sums, grads):
     take = lambda x: jax.lax.dynamic_slice_in_dim(x, start, chunk)  # noqa: E731
-    counts = start + jnp.arange(chunk) < count
+    counts = start + jnp.arange(chunk, dtype=jnp.int32) < count
     found, slope = _chunk_sums(
       settings,
       axes,
@@ -190,8 +190,10 @@ def _local(settings, with_grads, axes, hidden, table, targets, mask, kinds):
     of_rows = jax.lax.dot(slope, head, preferred_element_type=dtype)
     if axes.columns:
       of_rows = jax.lax.psum(of_rows, axes.columns)
+    # [D, V]: cut along its first dim it leaves in one reduce-scatter; TPUs
+    # make an all-reduce of twice the bytes where the last dim is cut.
     of_head = jax.lax.dot_general(
-      slope, take(rows), (((0,), (0,)), ((), ())), preferred_element_type=dtype
+      take(rows), slope, (((0,), (0,)), ((), ())), preferred_element_type=dtype
     )
     return sums, (
       jax.lax.dynamic_update_slice_in_dim(
@@ -202,7 +204,7 @@ def _local(settings, with_grads, axes, hidden, table, targets, mask, kinds):
 
   zero = jnp.zeros((), dtype)
   sums = (zero, zero, jnp.zeros(settings.num_kinds, dtype))
-  grads = (jnp.zeros_like(rows), jnp.zeros(head.shape, dtype))
+  grads = (jnp.zeros_like(rows), jnp.zeros(head.shape[::-1], dtype))
   grads = grads if with_grads else ()
   if num_chunks == 1:
     sums, grads = one(0, sums, grads)
@@ -222,12 +224,15 @@ def _local(settings, with_grads, axes, hidden, table, targets, mask, kinds):
   of_hidden = of_rows[place].reshape(*mask.shape, width)
   if axes.channels:
     of_head = jax.lax.psum_scatter(
-      of_head, axes.channels, scatter_dimension=1, tiled=True
+      of_head, axes.channels, scatter_dimension=0, tiled=True
     )
   left = [name for name in axes.rows if name != axes.channels]
   if left:
     of_head = jax.lax.psum(of_head, left)
-  return sums, (of_hidden, of_head.astype(table.dtype))
+  # Without the barrier the compiler may share the table's gradient out after
+  # the backward pass of all layers, and keep it whole, in float32, until then.
+  of_head = of_head.T.astype(table.dtype)
+  return sums, jax.lax.optimization_barrier((of_hidden, of_head))
 
 
 def _chunk_sums(
@@ -264,9 +269,9 @@ def _chunk_sums(
 
 def _front(mask):
   """Where each token goes when those under `mask` come first, and how many."""
-  before = jnp.cumsum(mask)
+  before = jnp.cumsum(mask, dtype=jnp.int32)
   count = before[-1]
-  behind = count + jnp.arange(mask.size) - before
+  behind = count + jnp.arange(mask.size, dtype=jnp.int32) - before
   return jnp.where(mask, before - 1, behind), count
 
 

@@ -4,6 +4,11 @@ The mesh has three axes. `data` holds copies of the model, each with its share
 of the batch; `fsdp` shares the batch *and* the parameters; `tensor` shares
 heads, MLP channels and vocabulary of one model. Optimizer state lies where its
 parameter lies; batches are cut along ("data", "fsdp") and whole along `tensor`.
+Where activations lie is said in `activations`.
+
+Slices (of TPUs, or hosts of GPUs) are joined by a network far slower than the
+one inside them. Only `data` crosses it: gradients once a step, and no
+activation or parameter.
 """
 
 import math
@@ -60,14 +65,18 @@ def make_mesh(
   Args:
     shape: sizes by axis name (a missing one is 1), or three numbers in the
       order of `AXES`. One of them may be -1: all devices that are left.
+      `num_slices` may stand beside them; 0 or missing: as the devices say.
     devices: which devices; default: all there are.
 
   Raises:
-    ValueError: for an unknown axis, a size that is not a positive number, or
-      a product that differs from the number of devices.
+    ValueError: for an unknown axis, a size that is not a positive number, a
+      product that differs from the number of devices, or slices that `data`
+      cannot be cut into.
   """
   if not isinstance(shape, Mapping):
     shape = dict(zip(AXES, shape, strict=True))
+  shape = dict(shape)
+  num_slices = shape.pop("num_slices", 0)
   if unknown := sorted(set(shape) - set(AXES)):
     raise ValueError(f"the mesh has axes {AXES}; found {unknown}.")
   devices = jax.devices() if devices is None else list(devices)
@@ -86,9 +95,43 @@ def make_mesh(
       " device(s); change config.mesh so that the product is that number (one"
       " size may be -1)."
     )
-  return jax.make_mesh(
-    sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
-  )
+  slices = _slices(devices, num_slices)
+  if sizes[0] % len(slices):
+    raise ValueError(
+      f"the devices are {len(slices)} slices, and `data` alone crosses from one"
+      f" to another, so config.mesh.data is a multiple of {len(slices)}; found"
+      f" {sizes[0]}."
+    )
+  inside = (sizes[0] // len(slices), *sizes[1:])
+  kinds = (AxisType.Auto,) * len(AXES)
+  grids = [
+    jax.make_mesh(inside, AXES, axis_types=kinds, devices=part).devices
+    for part in slices
+  ]
+  return Mesh(np.concatenate(grids), AXES, axis_types=kinds)
+
+
+def _slices(
+  devices: Sequence[jax.Device], num_slices: int
+) -> list[list[jax.Device]]:
+  """The devices of each slice; equal runs where devices do not say theirs."""
+  groups: dict[int, list[jax.Device]] = {}
+  for device in devices:
+    groups.setdefault(getattr(device, "slice_index", 0), []).append(device)
+  if num_slices < 0 or (len(groups) > 1 and num_slices not in (0, len(groups))):
+    raise ValueError(
+      f"the devices are {len(groups)} slice(s); set config.mesh.num_slices"
+      f" to that, or to 0; found {num_slices}."
+    )
+  if len(groups) == 1 and num_slices > 1:
+    if len(devices) % num_slices:
+      raise ValueError(
+        f"{len(devices)} devices are not {num_slices} slices of equal size;"
+        " change config.mesh.num_slices."
+      )
+    size = len(devices) // num_slices
+    return [list(devices[i : i + size]) for i in range(0, len(devices), size)]
+  return [groups[index] for index in sorted(groups)]
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -131,7 +174,7 @@ def param_path(key_path: tuple[Any, ...]) -> str:
 
 
 def param_shardings(
-  mesh: Mesh,
+  mesh: Mesh | AbstractMesh,
   abstract_params: PyTree,
   rules: Sequence[tuple[str, P]] = PARTITION_RULES,
 ) -> PyTree:
@@ -142,7 +185,7 @@ def param_shardings(
   at the price of memory. Sizes of released models divide.
 
   Args:
-    mesh: see `make_mesh`.
+    mesh: see `make_mesh`; an abstract one will do.
     abstract_params: parameters, or their ShapeDtypeStructs.
     rules: see `PARTITION_RULES`.
 
@@ -191,7 +234,9 @@ def opt_state_shardings(
   )
 
 
-def _fit(mesh: Mesh, spec: P, shape: Sequence[int], path: str) -> P:
+def _fit(
+  mesh: Mesh | AbstractMesh, spec: P, shape: Sequence[int], path: str
+) -> P:
   """`spec` for the last axes of `shape`, without what does not divide."""
   if len(spec) > len(shape):
     raise ValueError(

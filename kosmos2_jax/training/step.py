@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from kosmos2_jax import sharding
 from kosmos2_jax.optim import Optimizer
-from kosmos2_jax.training import objective
+from kosmos2_jax.training import casting, objective
 from kosmos2_jax.training.state import TrainState, shardings_of
 
 # `example_index` stays on the host.
@@ -60,7 +60,8 @@ def make_train_step(
       # would be one pass more over all of them.
       return loss / divisor, counted
 
-    return jax.grad(share, has_aux=True)(params)
+    grads, counted = jax.grad(share, has_aux=True)(params)
+    return casting.to_float32(grads), counted
 
   def accumulate(params, batch, key):
     divisor = jnp.sum(batch["loss_mask"], dtype=jnp.float32)
@@ -88,7 +89,8 @@ def make_train_step(
 
   def update(state, batch):
     key = jax.random.fold_in(jax.random.key(seed), state.step)
-    grads, counted = accumulate(state.params, batch, key)
+    params = casting.to_compute(state.params, model.decoder.dtype)
+    grads, counted = accumulate(params, batch, key)
     updates, opt_state = optimizer.tx.update(
       grads, state.opt_state, state.params
     )
