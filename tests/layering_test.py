@@ -87,6 +87,7 @@ ASKERS = {
   "kosmos2_jax.convert.fairseq": {"torch"},
   "kosmos2_jax.convert.peer": {"torch", "transformers"},
   "kosmos2_jax.benchmarks.systems": {"torch", "transformers"},
+  "kosmos2_jax.benchmarks.training_systems": {"torch", "transformers"},
   "kosmos2_jax.input.peer": {"transformers"},
   "kosmos2_jax.training.wandb_writer": {"wandb"},
 }

@@ -130,14 +130,21 @@ def init_state(
     known: numpy arrays in place of whole parts, for example of `vision`; the
       optimizer starts from zeros, whatever they are.
   """
-  init = jax.jit(
-    lambda: _init(model, tx, seed),
-    out_shardings=shardings_of(abstract.replace(ema_params=None)),
-  )
-  state = init()
-  params = dict(state.params)
-  for part, arrays in (known or {}).items():
-    params[part] = jax.tree.map(_place, params[part], arrays)
+  known = known or {}
+
+  def init():
+    state = _init(model, tx, seed)
+    # Numbers that are not wanted are not made: XLA drops them.
+    return state.replace(params=_without(state.params, known))
+
+  places = shardings_of(abstract.replace(ema_params=None))
+  places = places.replace(params=_without(places.params, known))
+  state = jax.jit(init, out_shardings=places)()
+  placed = {
+    part: jax.tree.map(_place, abstract.params[part], arrays)
+    for part, arrays in known.items()
+  }
+  params = {part: (state.params | placed)[part] for part in abstract.params}
   return begin_average(state.replace(params=params), abstract)
 
 
@@ -165,6 +172,10 @@ def averaged_params(state: TrainState) -> PyTree:
   if state.ema_params is None:
     return state.params
   return trainable.put(state.params, state.ema_params)
+
+
+def _without(params: Mapping[str, Any], parts: Mapping[str, Any]) -> PyTree:
+  return {part: value for part, value in params.items() if part not in parts}
 
 
 def _place(leaf: jax.Array, array: np.ndarray) -> jax.Array:

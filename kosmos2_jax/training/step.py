@@ -61,30 +61,35 @@ def make_train_step(
     model = model.clone(vision=vision)
   loss_fn = objective.make_loss_fn(model, kind_names)
 
-  def sums(params, batch, key):
-    """Gradient of the summed loss of a part, and what was counted."""
+  def sums(params, batch, key, divisor):
+    """Gradient of a part's share of the loss, and what was counted."""
     # What is frozen is no argument of the derived function, so that there is
     # no way back through what only it has a part in.
     trained, rest = params
 
-    def loss_of(trained):
-      return loss_fn(trainable.join(trained, rest), batch, key)
+    def share(trained):
+      loss, counted = loss_fn(trainable.join(trained, rest), batch, key)
+      # Divided here, where it is one number, and not as gradients, which
+      # would be one pass more over all of them.
+      return loss / divisor, counted
 
-    grads, counted = jax.grad(loss_of, has_aux=True)(trained)
+    grads, counted = jax.grad(share, has_aux=True)(trained)
     return casting.to_float32(grads), counted
 
   def accumulate(params, batch, key):
+    divisor = jnp.sum(batch["loss_mask"], dtype=jnp.float32)
+    divisor = jnp.maximum(divisor, 1.0)
     if num_microbatches == 1:
-      return sums(params, batch, key)
+      return sums(params, batch, key, divisor)
     parts = jax.tree.map(lambda x: _split(x, num_microbatches), batch)
 
     def add(total, part):
       index, rows = part
-      new = sums(params, rows, jax.random.fold_in(key, index))
+      new = sums(params, rows, jax.random.fold_in(key, index), divisor)
       return jax.tree.map(jnp.add, total, new), None
 
     first = jax.eval_shape(
-      sums, params, jax.tree.map(lambda x: x[0], parts), key
+      sums, params, jax.tree.map(lambda x: x[0], parts), key, divisor
     )
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first)
     total, _ = jax.lax.scan(add, zeros, (jnp.arange(num_microbatches), parts))
@@ -101,8 +106,6 @@ def make_train_step(
     dtype = model.decoder.dtype
     params = casting.to_compute((trained, rule.rest(state.params)), dtype)
     grads, counted = accumulate(params, batch, key)
-    divisor = jnp.maximum(counted.num_targets, 1.0)
-    grads = jax.tree.map(lambda g: g / divisor, grads)
     updates, opt_state = optimizer.tx.update(grads, state.opt_state, trained)
     metrics = objective.metrics_of(counted, kind_names) | {
       "grad_norm": optax.tree.norm(grads),
