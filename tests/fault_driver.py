@@ -1,6 +1,6 @@
 """`train.py` with a moment held open, for tests that send signals.
 
-python tests/fault_driver.py MOMENT:STEP [flags of train.py]
+python -m tests.fault_driver MOMENT:STEP [flags of train.py]
 
 MOMENT is `wait` (the batch of STEP never comes), `evaluate` (the evaluation at
 STEP stays in its first batch until it is asked to stop) or `nan` (pictures of

@@ -36,7 +36,7 @@ def command(tmp_path_factory):
   shapes_builder.prepare(data_dir, "tiny")
 
   def build(workdir, *more, config="tests/tiny_config.py", driver=()):
-    script = ["tests/fault_driver.py", *driver] if driver else ["train.py"]
+    script = ["-m", "tests.fault_driver", *driver] if driver else ["train.py"]
     return [
       *script,
       f"--config={config}",
@@ -130,7 +130,6 @@ def _states(workdir):
   return jax.device_get(state)
 
 
-@pytest.mark.slow
 def test_killed_at_any_moment_the_run_ends_with_the_same_bits(
   command, whole, tmp_path
 ):
@@ -167,7 +166,6 @@ def _flip(path):
   path.write_bytes(bytes(content))
 
 
-@pytest.mark.slow
 def test_stopped_anywhere_the_run_ends_with_the_same_bits(
   command, whole, tmp_path
 ):
@@ -229,7 +227,6 @@ def test_stopped_anywhere_the_run_ends_with_the_same_bits(
   assert re.search(r"goodput .* in 4 start.*3 step\(s\) done again", text)
 
 
-@pytest.mark.slow
 def test_a_bad_batch_stops_the_run_or_is_skipped(command, tmp_path):
   run, log = tmp_path / "run", tmp_path / "log"
   argv = command(run, "--config.num_steps=8", driver=["nan:6"])

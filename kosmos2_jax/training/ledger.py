@@ -106,7 +106,7 @@ def account(events: Iterable[Event]) -> Account:
 
 
 class Ledger:
-  """Writes the ledger of a workdir.
+  """Writes the ledger of a workdir; lines that cannot be written wait.
 
   Args:
     workdir: None: nothing is written.
@@ -123,6 +123,7 @@ class Ledger:
     self._mark = clock()
     self._next_step = 0
     self._text = ""
+    self._unwritten = ""
     if self._path is not None and self._path.exists():
       self._text = self._path.read_text()
 
@@ -182,6 +183,11 @@ class Ledger:
     if self._text and not self._text.endswith("\n"):
       line = "\n" + line  # a process was killed while it wrote
     self._text += line
+    self._unwritten += line
+    with contextlib.suppress(OSError):  # a full disk must not end the run
+      self._write()
+
+  def _write(self):
     if self._path is None:
       return
     self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -189,7 +195,8 @@ class Ledger:
       self._path.write_text(self._text)  # object stores cannot append
     else:
       with open(self._path, "a") as file:
-        file.write(line)
+        file.write(self._unwritten)
+    self._unwritten = ""
 
 
 def read(text: str) -> list[Event]:

@@ -126,6 +126,11 @@ def test_without_checksums_sizes_are_compared(single, saved):
     _same(saver.restore(single.abstract), states[2])
 
 
+# Tensorstore answers to event loops that orbax has closed by then.
+@pytest.mark.filterwarnings(
+  "ignore::pytest.PytestUnhandledThreadExceptionWarning",
+  "ignore::pytest.PytestUnraisableExceptionWarning",
+)
 def test_a_full_disk_stops_the_run_at_the_next_step(single, tmp_path):
   """Files larger than the limit cannot be written, by tensorstore neither."""
   steps, savers = [], []
@@ -179,7 +184,7 @@ def test_an_error_after_the_files_are_written(single, tmp_path, monkeypatch):
     monkeypatch.undo()
     saver.save(single.fresh(), 2, None)
     saver.wait()
-    assert saver.all_steps() == [1, 2] or saver.all_steps() == [2]
+    assert saver.all_steps() == [2]
     saver.restore(single.abstract, 2)
 
 
@@ -228,14 +233,23 @@ def test_too_many_skipped_steps_stop_the_run(skipping, tmp_path):
 
 
 def test_saves_by_time(single, tmp_path, monkeypatch):
-  now = itertools.count(step=30)  # half a minute between two looks
+  steps = []
+
+  def train_step(state, batch):
+    steps.append(batch)
+    return single.train_step(state, batch)
+
   real = loop.SaveTimes
   monkeypatch.setattr(
-    loop, "SaveTimes", lambda *args: real(*args, clock=lambda: next(now))
+    loop,
+    "SaveTimes",
+    lambda *args: real(*args, clock=lambda: 25.0 * len(steps)),
   )
-  _run(single, tmp_path, save_every=0, save_every_minutes=1.0)
+  options = {"save_every": 0, "save_every_minutes": 1.0}
+  _run(single, tmp_path, num_steps=8, train_step=train_step, **options)
   with checkpoint.Checkpointer(tmp_path, keep=9) as saver:
-    assert saver.all_steps() == [1, 2, 3, 4, 5, 6]
+    # A minute is over within the third step; the last is saved in any case.
+    assert saver.all_steps() == [3, 6, 8]
 
 
 def test_eight_devices_then_four_then_eight(single, tmp_path):

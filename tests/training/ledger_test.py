@@ -117,3 +117,15 @@ def test_the_end_is_written_and_told(tmp_path):
   assert len(said) == 2
   assert said[0].startswith("so far: goodput 58.2 % of 0:00:55 ")
   assert said[1].startswith("goodput 55.2 % of 0:00:58 ")
+
+
+def test_what_cannot_be_written_waits(tmp_path):
+  """A full disk ends no run, and no time is lost from the account."""
+  clock, folder = _Clock(), tmp_path / "run"
+  folder.write_text("in the way")
+  book = _life(folder, clock, 0)
+  folder.unlink()
+  clock.now += 1
+  book.spent("save", 8)
+  assert ledger.Ledger(folder, clock).account() == book.account()
+  assert book.account().total == 56
