@@ -229,7 +229,10 @@ def _local(settings, with_grads, axes, hidden, table, targets, mask, kinds):
   left = [name for name in axes.rows if name != axes.channels]
   if left:
     of_head = jax.lax.psum(of_head, left)
-  return sums, (of_hidden, of_head.T.astype(table.dtype))
+  # Without the barrier the compiler may share the table's gradient out after
+  # the backward pass of all layers, and keep it whole, in float32, until then.
+  of_head = of_head.T.astype(table.dtype)
+  return sums, jax.lax.optimization_barrier((of_hidden, of_head))
 
 
 def _chunk_sums(

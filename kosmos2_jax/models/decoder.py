@@ -123,7 +123,7 @@ class Decoder(nn.Module):
     remat: see `stacking.scan_layers`.
     unroll: see `stacking.scan_layers`.
     loss_chunk: targets whose logits training has at once on a device; see
-      `losses.chunked_cross_entropy`.
+      `chunked_loss`.
   """
 
   vocab_size: int
