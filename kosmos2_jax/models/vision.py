@@ -75,7 +75,7 @@ class ConvStem(nn.Module):
       x = rearrange(x, "b (h p) (w q) c -> b h w (p q c)", p=block, q=block)
       features = self.width >> (steps - i)
       x = nn.Dense(features, dtype=self.dtype, name=f"join_{i}")(x)
-      x, block = nn.gelu(x), 2
+      x, block = layers.tanh_gelu(x), 2
     kernel = self.param(
       "neighbours", initializers.torch_uniform(9), (3, 3, self.width)
     ).astype(self.dtype)
@@ -171,7 +171,7 @@ class VisionEncoder(nn.Module):
     positions = self.param(
       "positions", self._position_init(), (self.num_patches, self.width)
     )
-    x = layers.layer_norm("pre_norm", self.dtype)(x + positions.astype(x.dtype))
+    x = layers.layer_norm("pre_norm", self.dtype)(x + positions)
     if self.frozen_depth:
       frozen = stacking.scan_layers(
         VisionLayer,
@@ -179,7 +179,13 @@ class VisionEncoder(nn.Module):
         remat="none",  # there is no backward pass to keep anything for
         unroll=self.unroll,
         num_broadcast=0,
-      )(self.num_heads, self.mlp_dim, dtype=self.dtype, name="frozen_layers")
+      )(
+        self.num_heads,
+        self.mlp_dim,
+        self.attention,
+        dtype=self.dtype,
+        name="frozen_layers",
+      )
       x, _ = stacking.run_layers(frozen, x, None, True)
     stack = stacking.make_layers(
       VisionLayer,
