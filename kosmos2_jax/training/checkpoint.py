@@ -7,19 +7,20 @@ complete, so a process killed at any moment leaves complete ones only.
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers
 
 from kosmos2_jax.sharding import param_path
 from kosmos2_jax.training import state as state_lib
 from kosmos2_jax.training.state import TrainState
+from kosmos2_jax.training.workdir import open_folder
 
 FOLDER = "checkpoints"
 BEST_MODES = ("max", "min")
@@ -69,7 +70,7 @@ class Checkpointer:
           keep_checkpoints_without_metrics=False,
         )
       )
-    self._folder = Path(workdir).absolute() / FOLDER
+    self._folder = open_folder(workdir) / FOLDER
     self._manager = ocp.CheckpointManager(
       self._folder,
       item_handlers=_handlers("params", "opt_state"),
@@ -193,7 +194,7 @@ def restore_params(
     ValueError: naming the first parameter that is not as the model has it.
     FileNotFoundError: if there is no such checkpoint.
   """
-  folder = Path(workdir).absolute() / FOLDER
+  folder = open_folder(workdir) / FOLDER
   place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   abstract = jax.tree.map(
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
@@ -204,9 +205,21 @@ def restore_params(
       f"there is no checkpoint in {str(workdir)!r}; give a workdir that"
       " train.py wrote."
     )
-  options = ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0)
+  # Every process that calls this reads for itself, and waits for nobody.
+  index = jax.process_index()
+  alone = ocp.options.MultiprocessingOptions(
+    primary_host=index,
+    active_processes={index},
+    barrier_sync_key_prefix=f"process_{index}",
+  )
+  options = ocp.CheckpointManagerOptions(
+    read_only=True, save_interval_steps=0, multiprocessing_options=alone
+  )
+  handlers = {
+    "params": ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+  }
   with ocp.CheckpointManager(
-    folder, item_handlers=_handlers("params"), options=options
+    folder, item_handlers=handlers, options=options
   ) as manager:
     step = _find(folder, manager, step)
     saved = manager.item_metadata(step).params
@@ -228,7 +241,7 @@ def save_params(
     params: nested arrays.
     step: the training step they are of.
   """
-  folder = Path(workdir).absolute() / FOLDER
+  folder = open_folder(workdir) / FOLDER
   options = ocp.CheckpointManagerOptions(
     save_root_metadata=False, enable_async_checkpointing=False
   )
@@ -252,7 +265,7 @@ def _find(folder, manager, step):
 
 
 def _check(
-  folder: Path, metadata: Any, abstract: PyTree, what: str, owner: str
+  folder: epath.Path, metadata: Any, abstract: PyTree, what: str, owner: str
 ) -> None:
   """Raises ValueError unless the saved shapes are those of `abstract`."""
   saved, wanted = _shapes(metadata.tree), _shapes(abstract)

@@ -11,6 +11,7 @@ from kosmos2_jax.training.checkpoint import Checkpointer
 from kosmos2_jax.training.log import StepLog
 from kosmos2_jax.training.metrics import Reporter
 from kosmos2_jax.training.prefetch import Prefetcher
+from kosmos2_jax.training.profile import Profile
 from kosmos2_jax.training.state import TrainState
 from kosmos2_jax.training.step import TrainStep
 
@@ -31,6 +32,7 @@ def run(
   evaluate: Evaluate | None = None,
   eval_every: int = 0,
   prefetch: int = 2,
+  profile: Profile | None = None,
 ) -> TrainState:
   """Trains from `state.step` to `num_steps`.
 
@@ -47,6 +49,7 @@ def run(
     evaluate: from parameters and step to scores; must not keep the parameters.
     eval_every: steps between evaluations; 0 for none.
     prefetch: batches made ahead.
+    profile: which steps are recorded, if any.
 
   Returns:
     The state after `num_steps` updates, saved.
@@ -98,7 +101,13 @@ def run(
         reporter.flush()
       log.resume()
       if last:
+        if profile is not None:
+          profile.stop()
         return state
+      if profile is not None and profile.turns_at(step):
+        # What is in flight belongs to what was before.
+        log.fetch()
+        profile.turn(step)
 
       # 3. Fetch the batch; it waits on the devices already.
       batch = next(batches)

@@ -93,6 +93,7 @@ class Reporter(metric_writers.MultiWriter):
     folder: the workdir; event files for TensorBoard go below it. None: none.
     num_steps: see `Console`.
     stream: see `Console`.
+    quiet: nothing is written anywhere: another process does it.
   """
 
   def __init__(
@@ -100,10 +101,12 @@ class Reporter(metric_writers.MultiWriter):
     folder: str | os.PathLike | None,
     num_steps: int,
     stream: io.TextIOBase | None = None,
+    *,
+    quiet: bool = False,
   ):
-    self._console = Console(num_steps, stream)
+    self._console = Console(num_steps, io.StringIO() if quiet else stream)
     writers = [self._console]
-    if folder is not None:
+    if folder is not None and not quiet:
       logdir = os.path.join(folder, workdir.METRICS_FOLDER)
       writers.append(metric_writers.SummaryWriter(logdir))
     super().__init__(writers)
