@@ -18,17 +18,17 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import jax
 from absl import flags
-from ml_collections import ConfigDict
 
 from data import in_words, loader
 from kosmos2_jax import command_line, evals, sharding
 from kosmos2_jax.convert.starting import Start
 from kosmos2_jax.input import planning
-from kosmos2_jax.input.sources import eval_examples
+from kosmos2_jax.input.sources import task_examples
 from kosmos2_jax.models import presets
-from kosmos2_jax.training import loop, metrics, processes, state, workdir
-from kosmos2_jax.training.checkpoint import Checkpointer
+from kosmos2_jax.training import guard, loop, processes, session, state, workdir
+from kosmos2_jax.training import preemption as stops
 from kosmos2_jax.training.evaluation import Evaluation
+from kosmos2_jax.training.ledger import Ledger
 from kosmos2_jax.training.processes import Group
 from kosmos2_jax.training.profile import Profile
 from kosmos2_jax.training.trainer import make_trainer
@@ -42,16 +42,16 @@ def define_flags(read: flags.FlagValues) -> None:
   define = functools.partial(flags.DEFINE_string, flag_values=read)
   define("workdir", None, "Folder of the run.")
   define("compilation_cache", CACHE, "Folder of compiled programs; '': none.")
-  define("profile", None, "STEP:COUNT, the steps whose work is recorded.")
-  define("coordinator", None, "HOST:PORT of process 0, if not found out.")
-  for name, text in (("num_processes", "All."), ("process_id", "This one.")):
-    flags.DEFINE_integer(name, None, text, flag_values=read, lower_bound=0)
+  define("grace_seconds", "0", "Seconds to save in after SIGTERM; 0: any.")
+  define("profile", None, "STEP:COUNT, the steps that are recorded.")
+  command_line.define_processes(read)
 
 
-def train(read: flags.FlagValues, config: ConfigDict, group: Group) -> None:
+def train(read: flags.FlagValues, group: Group, stop: stops.Stop) -> None:
   """Builds everything, trains and evaluates; all of it goes to the workdir."""
-  folder = workdir.open_folder(read.workdir)
-  profile = Profile.parse(read.profile, folder, group)
+  config, folder = read.config, workdir.open_folder(read.workdir)
+  profile = Profile(read.profile, folder, group.index)
+  ledger = Ledger(folder if group.is_main else None)
   data, num_steps = config.data, config.num_steps
   sizes, compute = presets.split(config.model.to_dict())
   names = {name: config[name] for name in ("init_from", "vision_from")}
@@ -59,7 +59,7 @@ def train(read: flags.FlagValues, config: ConfigDict, group: Group) -> None:
   sizes, tokenizer = start.sizes, start.tokenizer
   tasks = evals.make_tasks([task.to_dict() for task in config.evals.tasks])
   load = loader(data.data_dir, data.builders)
-  with group.main_first("the data"):
+  with group.main_first("the data"):  # where they are prepared
     plan = planning.plan_stream(
       [kind.to_dict() for kind in data.kinds],
       data.to_dict(),
@@ -69,13 +69,8 @@ def train(read: flags.FlagValues, config: ConfigDict, group: Group) -> None:
       num_latents=sizes["resampler"]["num_latents"],
       seed=config.seed,
     )
-    examples = {
-      key: functools.partial(
-        eval_examples, load(task.dataset, task.split), where=task.where
-      )
-      for key, task in tasks.items()
-    }
-  trainer = make_trainer(
+    examples = task_examples(tasks, load)
+  model, mesh, optimizer, abstract, train_step = make_trainer(
     sizes,
     compute,
     optimizer=config.optimizer.to_dict(),
@@ -84,25 +79,24 @@ def train(read: flags.FlagValues, config: ConfigDict, group: Group) -> None:
     seed=config.seed,
     num_microbatches=config.num_microbatches,
     kind_names=plan.kind_names,
+    guard={key: config[key] for key in guard.FIELDS},
   )
-  model, mesh, optimizer, abstract, train_step = trainer
   sharding.check_batch_size(mesh, plan.num_rows, config.num_microbatches)
-  batch_size = config.evals.batch_size
-  evaluation = Evaluation(model, tokenizer, tasks, examples, batch_size, group)
+  size = config.evals.batch_size
+  evaluation = Evaluation(
+    model, tokenizer, tasks, examples, size, stop.check, group
+  )
+  session.check_start(folder, num_steps)
   described = (config.to_json(), sizes, compute["dtype"], tokenizer.model_bytes)
   changes = workdir.describe_run(folder, *described, group=group)
-  with (
-    Checkpointer(folder, **config.checkpoint) as checkpointer,
-    metrics.Reporter(folder, num_steps, quiet=not group.is_main) as reporter,
-  ):
-    for change in changes:
-      reporter.say(f"changed since the last start: config.{change}")
-    newest = group.from_main("checkpoint", checkpointer.latest_step())
-    if newest is None:
+  with session.opened(
+    folder, num_steps, ledger, changes, group, **config.checkpoint
+  ) as (reporter, checkpointer):
+    if group.from_main("a checkpoint", checkpointer.latest_step()) is None:
       known = start.parameters(reporter.say)
       now = state.init_state(model, optimizer.tx, abstract, config.seed, known)
     else:
-      now = checkpointer.restore(abstract, newest)
+      now = checkpointer.restore(abstract)
     stream = plan.open(int(now.step), *sharding.batch_share(mesh))
     now = loop.run(
       now,
@@ -114,19 +108,21 @@ def train(read: flags.FlagValues, config: ConfigDict, group: Group) -> None:
       reporter=reporter,
       evaluate=evaluation.scores,
       eval_every=config.evals.every_steps,
-      save_every=config.save_every,
-      log_every=config.log_every,
+      stop=stop,
+      ledger=ledger,
       profile=profile,
+      **{key: config[key] for key in loop.RHYTHM},
     )
     group.add_up("what was left out", stream.counters)
     for line in stream.left_out():
       reporter.say(f"left out of the rows: {line}")
-  name = command_line.config_name(read)
-  evaluation.final(now, folder, name, config.evals.num_pictures)
+    name = command_line.config_name(read)
+    evaluation.final(now, folder, name, config.evals.num_pictures)
+    ledger.spent("evaluation", num_steps)
 
 
 def main(argv: Sequence[str]) -> int:
-  """Runs the command; a mistake in it is one sentence and status 2."""
+  """Runs the command; its status is 2 for a mistake, 75 if asked to stop."""
 
   def command():
     read = command_line.read_flags(
@@ -140,10 +136,11 @@ def main(argv: Sequence[str]) -> int:
       mistakes=command_line.MISTAKES,
       in_words=in_words,
     ) as group:
-      train(read, read.config, group)
+      run = functools.partial(train, read, group)
+      return stops.status_of(run, float(read.grace_seconds), group.agree)
 
   return command_line.run(argv, command)
 
 
 if __name__ == "__main__":
-  sys.exit(main(sys.argv))
+  stops.leave(main(sys.argv))

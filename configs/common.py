@@ -143,6 +143,16 @@ def base(preset: str) -> ConfigDict:
   config.log_every = 50
   # Steps between two checkpoints; the last step is always saved.
   config.save_every = 1000
+  # Minutes between two checkpoints, whatever the step; 0: steps alone decide.
+  config.save_every_minutes = 0.0
+  # A step whose loss or gradient is not finite, or whose loss is a spike:
+  # "stop" ends the run, "skip" goes on without its update.
+  config.on_nonfinite = "stop"
+  # More skipped steps in a row than these end the run.
+  config.max_skips = 10
+  # A loss above this times the decaying mean of the losses before is a spike;
+  # 0: none is.
+  config.spike_factor = 0.0
   return config
 
 
@@ -268,6 +278,9 @@ def _checkpoint() -> ConfigDict:
   checkpoint.best_metric = ""
   # "max" or "min" is best.
   checkpoint.best_mode = "max"
+  # Looks at every byte again when a checkpoint is written and restored; False:
+  # at names and sizes of its files, for checkpoints that take too long to read.
+  checkpoint.checksums = True
   return checkpoint
 
 

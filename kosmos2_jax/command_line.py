@@ -71,9 +71,21 @@ def read_flags(
   return read
 
 
+def define_processes(read: flags.FlagValues) -> None:
+  """The flags that say who trains together, see `training.processes`."""
+  flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT of process 0, where not found out.", read
+  )
+  for name, text in (
+    ("num_processes", "How many train together."),
+    ("process_id", "Number of this one, from 0."),
+  ):
+    flags.DEFINE_integer(name, None, text, flag_values=read)
+
+
 def config_file(read: flags.FlagValues) -> str:
   """Path of the config file of a command line, without its argument."""
-  return read["config"].config_filename
+  return read["config"].config_filename.partition(":")[0]
 
 
 def config_name(read: flags.FlagValues) -> str:

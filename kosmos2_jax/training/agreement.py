@@ -79,6 +79,11 @@ class Agreement:
       self._round += 1
       self._said = self._told = False
       self._agreed = None
+      # What comes now was wanted until now; the rest is another round's.
+      self._wanted = [
+        want and not comes
+        for want, comes in zip(self._wanted, result, strict=True)
+      ]
     return result
 
   def on_beat(self) -> None:
@@ -91,7 +96,6 @@ class Agreement:
       # This process goes on to its next poll and waits there for the others.
       self._told = True
       place = json.dumps([self._polls, self._wanted])
-      self._wanted = [False] * len(self._wanted)
       key = f"{_PLACES}/{self._round}/{self._index}"
     self._client.key_value_set(key, place)
 

@@ -28,6 +28,8 @@ class Evaluation:
     examples: for each task a function from n to its first n examples (all,
       if n is negative).
     batch_size: questions asked at once, by each process.
+    check: called before and after every batch; what it raises ends the
+      evaluation.
     group: the processes; each answers a part of the questions, and all have
       the scores.
   """
@@ -39,6 +41,7 @@ class Evaluation:
     tasks: Mapping[str, evals.Task],
     examples: Mapping[str, Callable[[int], Iterable[Example]]],
     batch_size: int,
+    check: Callable[[], None] = lambda: None,
     group: Group = ALONE,
   ):
     self._model = model
@@ -46,6 +49,7 @@ class Evaluation:
     self._tasks = dict(tasks)
     self._examples = examples
     self._batch_size = batch_size
+    self._check = check
     self._group = group
 
   def scores(self, params: PyTree, step: int) -> dict[str, float]:
@@ -91,6 +95,7 @@ class Evaluation:
     wanted = {key: task for key, task in self._tasks.items() if counts[key]}
     if not wanted:
       return evals.Results({})
+    self._check()
     several = self._group.count > 1
     predictor = Predictor(
       self._model,
@@ -105,4 +110,5 @@ class Evaluation:
       {key: self._examples[key](counts[key]) for key in wanted},
       batch_size=self._batch_size * self._group.count,
       num_pictures=num_pictures,
+      progress=lambda task, count: self._check(),
     )

@@ -105,6 +105,8 @@ def join(how: dict[str, Any], seconds: float) -> tuple[int, int, Any]:
   """
   if not jax.config.jax_cpu_collectives_implementation:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+  # Its handler of SIGTERM would take the place of `preemption`'s.
+  jax.config.update("jax_enable_preemption_service", False)
   library = distributed._jax
   make_service = library.get_distributed_runtime_service
 

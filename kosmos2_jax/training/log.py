@@ -1,12 +1,12 @@
 """The numbers of steps: fetched one step late, checked, written as means."""
 
-import math
 import time
 from typing import Any
 
 import jax
 import numpy as np
 
+from kosmos2_jax.training import guard
 from kosmos2_jax.training.metrics import Reporter
 
 
@@ -30,6 +30,7 @@ class StepLog:
     self._reporter = reporter
     self._rows = []
     self._num_examples = 0
+    self._num_skipped = 0  # of the whole process, as a count has no mean
     self._since = None  # not before the first step is compiled
     self._timed_steps = 0
     self._paused_at = 0.0
@@ -55,15 +56,12 @@ class StepLog:
     step, metrics, example_index = self.pending
     self.pending = None
     row = {key: float(v) for key, v in jax.device_get(metrics).items()}
-    for key in ("loss", "grad_norm"):
-      if not math.isfinite(row[key]):
-        raise FloatingPointError(
-          f"{key} is {row[key]} at step {step}, on the batch of examples"
-          f" {example_index.tolist()}; look at them with tools.show_data, or"
-          " lower optimizer.learning_rate or optimizer.clip_norm. The newest"
-          " checkpoint is from before."
-        )
-    self._rows.append(row)
+    skipped = guard.check(row, step, example_index.tolist())
+    if skipped:
+      self._num_skipped += 1
+      self._reporter.say(skipped)
+    else:
+      self._rows.append(row)
     done = step + 1
     self._reporter.advance(done)
     if self._since is None:
@@ -76,6 +74,12 @@ class StepLog:
 
   def _write(self, done):
     rows = self._rows
+    if self._num_skipped:
+      self._reporter.write_scalars(
+        done, {"train/num_skipped": float(self._num_skipped)}
+      )
+    if not rows:  # all of them skipped
+      return
     tokens = sum(row["num_tokens"] for row in rows)
     scalars = {
       # Weighted by targets, as the loss of one larger batch would be.

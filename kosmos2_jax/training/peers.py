@@ -25,7 +25,7 @@ import jax
 
 RESTART = 75  # status: start all processes again (EX_TEMPFAIL)
 BEAT_SECONDS = 1.0
-PATIENCE_SECONDS = 30.0  # how long a beat may stay away
+PATIENCE_SECONDS = 30.0  # how long a beat may stay away, if not said else
 _BEATS, _VERDICTS = "kosmos2_jax/beat", "kosmos2_jax/verdict"
 # A process that ends waits so long for the others to read why.
 LINGER_SECONDS = 3 * BEAT_SECONDS

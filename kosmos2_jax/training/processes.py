@@ -22,7 +22,7 @@ from kosmos2_jax.training import joining, peers
 from kosmos2_jax.training.agreement import Agreement
 from kosmos2_jax.training.peers import RESTART
 
-START_SECONDS = 300  # for all to come
+START_SECONDS = 300.0  # for all to come
 WAIT_SECONDS = 1800.0  # for the others, where all do the same work
 _PREFIX = "kosmos2_jax"
 
@@ -41,7 +41,13 @@ class Group:
     count: how many there are.
   """
 
-  def __init__(self, index: int = 0, count: int = 1, client: Any = None):
+  def __init__(
+    self,
+    index: int = 0,
+    count: int = 1,
+    client: Any = None,
+    patience: float = peers.PATIENCE_SECONDS,
+  ):
     """Takes what `start` has found out."""
     self.index = index
     self.count = count
@@ -60,7 +66,11 @@ class Group:
         WAIT_SECONDS,
       )
       self.watch = peers.Watch(
-        client, index, self._hosts, self._agreement.on_beat
+        client,
+        index,
+        self._hosts,
+        self._agreement.on_beat,
+        patience=patience,
       )
 
   @property
@@ -120,7 +130,7 @@ class Group:
 
   @contextlib.contextmanager
   def main_first(
-    self, name: str, seconds: float = 7 * 24 * 3600
+    self, name: str, seconds: float = 7 * 24 * 3600.0
   ) -> Iterator[None]:
     """Process 0 runs the block before the others do.
 
@@ -133,9 +143,12 @@ class Group:
     if self.is_main:
       self.wait(name, seconds)
 
-  def agree(self, flags: Sequence[bool]) -> Sequence[bool]:
-    """From what this process wants to what any wants; see `agreement`."""
-    return self._agreement.agree(flags) if self._agreement else flags
+  @property
+  def agree(self) -> Callable[[Sequence[bool]], Sequence[bool]] | None:
+    """From what this process wants to what any wants, see `agreement`; None
+    for one process.
+    """
+    return self._agreement.agree if self._agreement else None
 
   def _share(self, name: str, value: bytes, seconds: float) -> list[bytes]:
     use = self._uses[name]
@@ -181,6 +194,7 @@ def start(
   *,
   mistakes: tuple[type[Exception], ...] = (ValueError, OSError),
   seconds: float = START_SECONDS,
+  patience: float = peers.PATIENCE_SECONDS,
   in_words: Callable[[Exception], str] = str,
 ) -> Iterator[Group]:
   """Joins the processes of a run, before anything asks for a device.
@@ -200,6 +214,7 @@ def start(
     process_id: number of this one, from 0.
     mistakes: errors that another start would not mend.
     seconds: how long to wait for the others.
+    patience: seconds in which nothing is heard of a process that is missing.
     in_words: what an error says.
 
   Raises:
@@ -209,7 +224,7 @@ def start(
   if how is None:
     yield Group()
     return
-  group = Group(*joining.join(how, seconds))
+  group = Group(*joining.join(how, seconds), patience)
   peers.end_on_abort(
     lambda: f"process {group.index}: {group.watch.last_words()}"
   )
@@ -218,7 +233,7 @@ def start(
     yield group
     group.wait("the end of the run")
   except Exception as error:
-    _end(group, error, mistakes, in_words)
+    _end(group, error, mistakes, in_words, patience)
   group.watch.stop()
   jax.distributed.shutdown()
   peers.end_on_abort(None)
@@ -229,12 +244,13 @@ def _end(
   error: Exception,
   mistakes: tuple[type[Exception], ...],
   in_words: Callable[[Exception], str],
+  patience: float,
 ) -> None:
   """Tells the others of an error, says it, and ends this process."""
   if isinstance(error, jax.errors.JaxRuntimeError):
     # A collective was broken off: most likely a process is gone. Who it was,
     # the watch will know, and it ends this process.
-    time.sleep(peers.PATIENCE_SECONDS + 10 * peers.BEAT_SECONDS)
+    time.sleep(patience + 10 * peers.BEAT_SECONDS)
   status = 2 if isinstance(error, mistakes) else 1
   status = RESTART if isinstance(error, Late) else status
   text = in_words(error)

@@ -9,8 +9,6 @@ from pathlib import Path
 import jax
 from etils import epath
 
-from kosmos2_jax.training.processes import Group
-
 FOLDER = "profile"
 
 
@@ -22,46 +20,42 @@ class Profile:
   `profile` of the workdir.
 
   Args:
+    text: STEP:COUNT, the first step that is recorded and how many are; None
+      or "": nothing is.
     folder: the workdir.
-    first: the first step that is recorded.
-    count: how many are.
-    group: the processes.
+    index: number of this process.
+
+  Raises:
+    ValueError: if the text is not that.
   """
 
   def __init__(
-    self, folder: str | os.PathLike, first: int, count: int, group: Group
+    self,
+    text: str | None = None,
+    folder: str | os.PathLike = "",
+    index: int = 0,
   ):
-    self.first = first
-    self.last = first + count
+    self._first = self._last = -1
     self._folder = epath.Path(folder) / FOLDER
-    self._index = group.index
+    self._index = index
     self._local: str | None = None
-
-  @classmethod
-  def parse(
-    cls, text: str | None, folder: str | os.PathLike, group: Group
-  ) -> "Profile | None":
-    """From STEP:COUNT; None where nothing is asked for.
-
-    Raises:
-      ValueError: if it is not that.
-    """
     if not text:
-      return None
+      return
     if not (found := re.fullmatch(r"(\d+):([1-9]\d*)", text)):
       raise ValueError(
         "--profile is STEP:COUNT, the first step to record and how many;"
         f" found {text!r}"
       )
-    return cls(folder, int(found[1]), int(found[2]), group)
+    self._first = int(found[1])
+    self._last = self._first + int(found[2])
 
   def turns_at(self, step: int) -> bool:
     """Whether recording begins or ends before this step."""
-    return step == (self.first if self._local is None else self.last)
+    return step == (self._first if self._local is None else self._last)
 
   def turn(self, step: int) -> None:
     """Begins or ends recording, where `turns_at`."""
-    if step == self.first and self._local is None:
+    if self._local is None and step == self._first:
       self._local = tempfile.mkdtemp(prefix="profile")
       jax.profiler.start_trace(self._local)
     else:
@@ -74,10 +68,10 @@ class Profile:
     jax.profiler.stop_trace()
     # The profiler knows local folders only, and names files after the host,
     # which several processes may share.
-    target = self._folder / "plugins" / "profile" / f"step_{self.first}"
+    target = self._folder / "plugins" / "profile" / f"step_{self._first}"
     target.mkdir(parents=True, exist_ok=True)
     for file in Path(self._local).rglob("*.xplane.pb"):
       name = f"process_{self._index}.xplane.pb"
       (target / name).write_bytes(file.read_bytes())
     shutil.rmtree(self._local)
-    self._local, self.first = None, -1
+    self._local = None

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from kosmos2_jax import sharding
+from kosmos2_jax.training import guard
 
 
 @flax.struct.dataclass
@@ -26,11 +27,13 @@ class TrainState:
     step: int32 scalar, updates made.
     params: the tree under `vision`, `resampler` and `decoder`, float32.
     opt_state: of the optax transformation.
+    guard: a `guard.Guard`, or None where no step is judged.
   """
 
   step: Any
   params: PyTree
   opt_state: PyTree
+  guard: Any = None
 
 
 def init_params(model: nn.Module, key: jax.Array) -> PyTree:
@@ -51,7 +54,9 @@ def init_params(model: nn.Module, key: jax.Array) -> PyTree:
 
 def _init(model, tx, seed):
   params = init_params(model, jax.random.key(seed))
-  return TrainState(jnp.zeros([], jnp.int32), params, tx.init(params))
+  return TrainState(
+    jnp.zeros([], jnp.int32), params, tx.init(params), guard.fresh()
+  )
 
 
 def abstract_state(
@@ -73,6 +78,7 @@ def abstract_state(
     opt_state=sharding.opt_state_shardings(
       mesh, tx, abstract.opt_state, params
     ),
+    guard=jax.tree.map(lambda _: sharding.replicated(mesh), abstract.guard),
   )
   return jax.tree.map(
     lambda leaf, place: jax.ShapeDtypeStruct(

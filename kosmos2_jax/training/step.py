@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from kosmos2_jax import sharding
 from kosmos2_jax.optim import Optimizer
-from kosmos2_jax.training import objective
+from kosmos2_jax.training import guard, objective
 from kosmos2_jax.training.state import TrainState, shardings_of
 
 # `example_index` stays on the host.
@@ -29,6 +29,7 @@ def make_train_step(
   seed: int,
   num_microbatches: int = 1,
   kind_names: Sequence[str] = (),
+  policy: guard.Policy | None = None,
 ) -> TrainStep:
   """The compiled step `(state, batch) -> (state, metrics)`; state is donated.
 
@@ -37,7 +38,8 @@ def make_train_step(
   device or microbatch it is in. Metrics are float32 scalars: `loss`,
   `accuracy` (next token), `grad_norm` (before clipping), `learning_rate` (of
   this update), `num_tokens` (targets) and `num_examples` (segments); for each
-  kind `loss/NAME` and `tokens/NAME`, its share of loss and targets.
+  kind `loss/NAME` and `tokens/NAME`, its share of loss and targets; and those
+  of `guard.judge`.
 
   Args:
     model: a Kosmos2.
@@ -48,7 +50,10 @@ def make_train_step(
     num_microbatches: parts in which a batch is computed, one after the other;
       sums are added up, so the update is the same.
     kind_names: of the kinds 1, 2, … in a batch's `kinds`.
+    policy: which steps are bad, and whether those are skipped; default: those
+      that are not finite, not skipped.
   """
+  policy = policy or guard.Policy()
   loss_fn = objective.make_loss_fn(model, kind_names)
 
   def sums(params, batch, key):
@@ -82,10 +87,18 @@ def make_train_step(
     )
     metrics = objective.metrics_of(counted, kind_names) | {
       "grad_norm": optax.tree.norm(grads),
-      "learning_rate": optimizer.schedule(state.step),
+      # The optimizer counts the updates it made.
+      "learning_rate": optimizer.schedule(state.step - state.guard.num_skipped),
     }
+    bad, watch, found = guard.judge(
+      policy, state.guard, metrics["loss"], metrics["grad_norm"]
+    )
     params = optax.apply_updates(state.params, updates)
-    return TrainState(state.step + 1, params, opt_state), metrics
+    new = TrainState(state.step + 1, params, opt_state, watch)
+    if policy.skips:
+      kept = state.replace(step=new.step, guard=watch)
+      new = guard.choose(bad, kept, new)
+    return new, metrics | found
 
   shardings = shardings_of(abstract)
   return jax.jit(
