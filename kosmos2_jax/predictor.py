@@ -12,7 +12,6 @@ nor torch is imported.
 import dataclasses
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import jax
 
@@ -68,9 +67,7 @@ class Predictor(Engine):
     """
     # Separate layers answer faster on a CPU and compile longer elsewhere.
     on_cpu = jax.default_backend() == "cpu"
-    loaded = loading.load(
-      Path(path), dtype, stacked=not on_cpu, use_ema=use_ema
-    )
+    loaded = loading.load(path, dtype, stacked=not on_cpu, use_ema=use_ema)
     params = loading.to_device(loaded.params)
     return cls(
       loaded.model,

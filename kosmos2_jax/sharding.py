@@ -157,6 +157,34 @@ def check_batch_size(
     )
 
 
+def batch_share(mesh: Mesh) -> tuple[int, int]:
+  """Which part of every global batch this process reads, and of how many.
+
+  Processes whose devices share rows along `tensor` read the same part.
+
+  Raises:
+    ValueError: if the rows of two processes overlap in part, or one has more
+      rows than another.
+  """
+  ways = mesh.devices.reshape(
+    mesh.shape["data"] * mesh.shape["fsdp"], -1
+  ).tolist()
+  rows: dict[int, set[int]] = {}
+  for row, devices in enumerate(ways):
+    for device in devices:
+      rows.setdefault(device.process_index, set()).add(row)
+  parts = sorted({tuple(sorted(part)) for part in rows.values()})
+  size = len(parts[0])
+  if size * len(parts) != len(ways) or any(len(part) != size for part in parts):
+    raise ValueError(
+      f"the mesh {dict(mesh.shape)} gives {len(rows)} processes parts of the"
+      " batch that differ or overlap; choose config.mesh so that `tensor`"
+      " divides the devices of a process, or is a multiple of them"
+    )
+  mine = tuple(sorted(rows[jax.process_index()]))
+  return parts.index(mine), len(parts)
+
+
 def put_batch(
   mesh: Mesh, batch: Mapping[str, np.ndarray]
 ) -> dict[str, jax.Array]:

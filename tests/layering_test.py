@@ -49,6 +49,7 @@ _RUNNING = _k(
   " compiling"
 )
 _ROOTS = _k("tools") | set(SCRIPTS)
+_COMMAND_LINE = _k("command_line")
 _PRESETS = _k("models.presets")
 # The package itself loads nothing else.
 _VERSION = {"kosmos2_jax", "kosmos2_jax.__version__"}
@@ -69,8 +70,11 @@ LAYERS = {
     _LEAVES | _MATHS | _RUNNING,
     _MATHS_LIBRARIES | _RUNNING_LIBRARIES | _FORMATS | {"matplotlib"},
   ),
+  "3 command line": Layer(_COMMAND_LINE, {"data"}, {"absl", "ml_collections"}),
   "3 roots": Layer(
-    _ROOTS, _LEAVES | _INPUT | _MATHS | _RUNNING | {"configs"}, ANYTHING
+    _ROOTS,
+    _LEAVES | _INPUT | _MATHS | _RUNNING | _COMMAND_LINE | {"configs"},
+    ANYTHING,
   ),
   "configs": Layer(
     {"configs"}, {"configs.common"} | _PRESETS, {"ml_collections"}
@@ -190,6 +194,7 @@ def test_no_import_points_up():
     ("kosmos2_jax.training.loop", "from ml_collections import ConfigDict"),
     ("kosmos2_jax.training.loop", "from kosmos2_jax.tools import show_data"),
     ("kosmos2_jax.training.loop", "import train"),
+    ("kosmos2_jax.training.loop", "from kosmos2_jax import command_line"),
     ("kosmos2_jax", "from kosmos2_jax.input import pipeline"),
     ("configs.shapes", "import jax"),
     ("configs.shapes", "from kosmos2_jax.models import decoder"),

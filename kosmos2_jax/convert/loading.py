@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+from etils import epath
 
 from kosmos2_jax.convert import (
   fairseq,
@@ -23,6 +24,7 @@ KINDS = (
   "a workdir that train.py wrote, a Hugging Face folder of Kosmos-2, or the"
   " original's kosmos-2.pt"
 )
+AnyPath = Path | epath.Path
 TORCH_SUFFIXES = (".pt", ".pth", ".bin")
 
 
@@ -49,7 +51,7 @@ class Checkpoint(NamedTuple):
 
 
 def load(
-  path: Path,
+  path: str | os.PathLike,
   dtype: str | None = None,
   *,
   stacked: bool = True,
@@ -58,7 +60,7 @@ def load(
   """Reads a checkpoint.
 
   Args:
-    path: one of `KINDS`.
+    path: one of `KINDS`; a workdir may be anywhere that epath opens.
     dtype: compute type of the model; by default a workdir's own, else float32.
     stacked: how the model holds its layers, see `models.stacking`.
     use_ema: takes a workdir's averaged parameters, where it has them.
@@ -68,6 +70,9 @@ def load(
     ValueError: for anything that is no such checkpoint, or whose weights are
       not those of the model it describes.
   """
+  path = _open(path)
+  if not isinstance(path, Path):
+    return _workdir(path, dtype, stacked)
   if path.is_file() and path.suffix in TORCH_SUFFIXES:
     return _fairseq(path, dtype or "float32", stacked)
   if not path.is_dir():
@@ -77,11 +82,16 @@ def load(
   return _workdir(path, dtype, stacked, use_ema)
 
 
-def describe(path: Path) -> tuple[dict[str, Any], Tokenizer]:
+def describe(path: str | os.PathLike) -> tuple[dict[str, Any], Tokenizer]:
   """Sizes and tokenizer of a checkpoint, without its weights.
 
   Raises: as `load`.
   """
+  path = _open(path)
+  if not isinstance(path, Path):
+    _check_workdir(path)
+    sizes, _, tokenizer = read_workdir(path)
+    return sizes, tokenizer
   if path.is_file() and path.suffix in TORCH_SUFFIXES:
     sizes = fairseq.sizes_of(fairseq.TorchFile(path))
     return sizes, Tokenizer.from_file(
@@ -97,7 +107,7 @@ def describe(path: Path) -> tuple[dict[str, Any], Tokenizer]:
   return sizes, tokenizer
 
 
-def read_workdir(folder: Path) -> tuple[dict[str, Any], str, Tokenizer]:
+def read_workdir(folder: AnyPath) -> tuple[dict[str, Any], str, Tokenizer]:
   """Sizes, compute type and tokenizer of a run, which may not have begun.
 
   Raises:
@@ -112,14 +122,20 @@ def read_workdir(folder: Path) -> tuple[dict[str, Any], str, Tokenizer]:
       f" {sorted(description)}."
     )
   sizes = description["sizes"]
-  tokenizer = Tokenizer.from_file(folder / MODEL_FILE, sizes["num_bins"])
+  model_bytes = (folder / MODEL_FILE).read_bytes()
+  tokenizer = Tokenizer.from_bytes(model_bytes, sizes["num_bins"])
   return sizes, description["dtype"], tokenizer
 
 
-def folder_of(path: str | os.PathLike) -> Path:
+def folder_of(path: str | os.PathLike) -> AnyPath:
   """The folder of a checkpoint: itself, or the one that its file is in."""
-  folder = Path(path)
+  folder = _open(path)
   return folder.parent if folder.is_file() else folder
+
+
+def _open(path: str | os.PathLike) -> AnyPath:
+  """The path; one of this machine is a plain one, for foreign libraries."""
+  return epath.Path(path) if "://" in os.fspath(path) else Path(path)
 
 
 def to_device(params: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +150,7 @@ def to_device(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _workdir(
-  folder: Path, dtype: str | None, stacked: bool, use_ema: bool
+  folder: AnyPath, dtype: str | None, stacked: bool, use_ema: bool
 ) -> Checkpoint:
   _check_workdir(folder)
   sizes, own_dtype, tokenizer = read_workdir(folder)
@@ -148,7 +164,7 @@ def _workdir(
   return Checkpoint(model, sizes, params, tokenizer, step, ngram_size)
 
 
-def _check_workdir(folder: Path) -> None:
+def _check_workdir(folder: AnyPath) -> None:
   for name in (workdir.MODEL_FILE, MODEL_FILE, checkpoint.FOLDER):
     if not (folder / name).exists():
       raise FileNotFoundError(

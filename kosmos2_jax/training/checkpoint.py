@@ -9,7 +9,6 @@ found by their manifests (see `integrity`).
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import flax.linen as nn
 import jax
@@ -23,7 +22,9 @@ from kosmos2_jax.optim import trainable
 from kosmos2_jax.training import guard, integrity
 from kosmos2_jax.training import state as state_lib
 from kosmos2_jax.training.matching import check_shapes
+from kosmos2_jax.training.processes import ALONE, Group
 from kosmos2_jax.training.state import TrainState
+from kosmos2_jax.training.workdir import open_folder
 
 FOLDER = "checkpoints"
 BEST_MODES = ("max", "min")
@@ -51,6 +52,7 @@ class Checkpointer:
       checkpoint is written and when it is restored; else names and sizes.
     say: takes a line about a damaged checkpoint, and about averages that begin
       or end with a restart.
+    group: the processes; each writes its part, process 0 what is one thing.
 
   Raises:
     ValueError: for a wrong `keep` or `best_mode`.
@@ -66,6 +68,7 @@ class Checkpointer:
     best_mode: str = "max",
     checksums: bool = True,
     say: Callable[[str], None] = print,
+    group: Group = ALONE,
   ):
     if keep < 1:
       raise ValueError(f"checkpoint.keep is at least 1; found {keep}.")
@@ -88,9 +91,12 @@ class Checkpointer:
       )
     self._checksums = checksums
     self._say = say
-    self._folder = Path(workdir).absolute() / FOLDER
+    self._folder = open_folder(workdir) / FOLDER
     self._saving = None  # the step, and how many bytes
-    integrity.check_writable(epath.Path(self._folder))
+    self._group = group
+    if group.is_main:
+      integrity.check_writable(self._folder)
+    group.wait("the folder of checkpoints")
     self._manager = ocp.CheckpointManager(
       self._folder,
       item_handlers=_handlers("params", "opt_state", "guard", "ema_params"),
@@ -210,12 +216,12 @@ class Checkpointer:
       FileNotFoundError: if there is no checkpoint.
     """
     if step is None:
-      step = self._newest_whole()
+      step = self._newest_whole() if self._group.is_main else None
+      step = self._group.from_main("the checkpoint to go on from", step)
+      self._manager.reload()
     else:
       _find(self._folder, self._manager, step)
-      integrity.refuse(
-        epath.Path(self._folder) / str(step), checksums=self._checksums
-      )
+      integrity.refuse(self._folder / str(step), checksums=self._checksums)
     saved = self._manager.item_metadata(step)
     place = self._folder / str(step)
     if "opt_state" not in saved:
@@ -278,7 +284,7 @@ class Checkpointer:
     """Called in the background, before a checkpoint gets its name."""
     step, _ = self._saving
     # One save at a time; object stores write to the last name at once.
-    for place in epath.Path(self._folder).iterdir():
+    for place in self._folder.iterdir():
       if place.name.partition(".")[0] == str(step):
         integrity.seal(place, checksums=self._checksums)
 
@@ -292,7 +298,7 @@ class Checkpointer:
     return SaveError(
       f"the checkpoint of step {step} could not be written to"
       f" {str(self._folder)!r} ({reason});"
-      f" {integrity.room(epath.Path(self._folder), needed)}. Make room and"
+      f" {integrity.room(self._folder, needed)}. Make room and"
       " start the same command again:"
       + (f" it goes on from step {whole}." if whole else " it starts anew.")
     )
@@ -301,7 +307,7 @@ class Checkpointer:
     """Finds it; damaged ones are moved only if there is a whole one."""
     faults = {}
     for step in reversed(self.all_steps()):
-      place = epath.Path(self._folder) / str(step)
+      place = self._folder / str(step)
       fault = integrity.fault(place, checksums=self._checksums)
       if fault is None:
         break
@@ -316,7 +322,7 @@ class Checkpointer:
         )
       return _find(self._folder, self._manager, None)
     for damaged, fault in faults.items():
-      moved = integrity.set_aside(epath.Path(self._folder) / str(damaged))
+      moved = integrity.set_aside(self._folder / str(damaged))
       self._say(
         f"DAMAGED CHECKPOINT of step {damaged}: {fault}; it was moved to"
         f" {moved}, and the run goes on from step {step}."
@@ -327,12 +333,13 @@ class Checkpointer:
 
   def _add_scores(self, step, scores):
     """Scores of a step that was saved before it could be evaluated."""
-    item = epath.Path(self._folder) / str(step) / "metrics"
-    if not item.exists():
+    item = self._folder / str(step) / "metrics"
+    if self._group.is_main and not item.exists():
       handler = ocp.JsonCheckpointHandler(primary_host=0)
       item.mkdir()
       handler.save(item, args=ocp.args.JsonSave(dict(scores)))
-      self._manager.reload()
+    self._group.wait("the scores")
+    self._manager.reload()
 
 
 def restore_params(
@@ -358,7 +365,7 @@ def restore_params(
       a damaged file.
     FileNotFoundError: if there is no such checkpoint.
   """
-  folder = Path(workdir).absolute() / FOLDER
+  folder = open_folder(workdir) / FOLDER
   place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   abstract = jax.tree.map(
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
@@ -369,19 +376,32 @@ def restore_params(
       f"there is no checkpoint in {str(workdir)!r}; give a workdir that"
       " train.py wrote."
     )
-  options = ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0)
+  # Every process that calls this reads for itself, and waits for nobody.
+  index = jax.process_index()
+  alone = ocp.options.MultiprocessingOptions(
+    primary_host=index,
+    active_processes={index},
+    barrier_sync_key_prefix=f"process_{index}",
+  )
+  options = ocp.CheckpointManagerOptions(
+    read_only=True, save_interval_steps=0, multiprocessing_options=alone
+  )
+  handlers = {
+    item: ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+    for item in ("params", "ema_params")
+  }
   with ocp.CheckpointManager(
-    folder, item_handlers=_handlers("params", "ema_params"), options=options
+    folder, item_handlers=handlers, options=options
   ) as manager:
     step = _find(folder, manager, step)
-    integrity.refuse(epath.Path(folder) / str(step), part="params/")
+    integrity.refuse(folder / str(step), part="params/")
     saved = manager.item_metadata(step)
     check_shapes(
       folder / str(step), saved.params, abstract, "parameter", "model"
     )
     wanted = {"params": abstract}
     if use_ema and "ema_params" in saved:
-      integrity.refuse(epath.Path(folder) / str(step), part="ema_params/")
+      integrity.refuse(folder / str(step), part="ema_params/")
       wanted["ema_params"] = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(
           leaf.shape, leaf.dtype, sharding=place
@@ -410,7 +430,7 @@ def save_params(
     params: nested arrays.
     step: the training step they are of.
   """
-  folder = Path(workdir).absolute() / FOLDER
+  folder = open_folder(workdir) / FOLDER
   options = ocp.CheckpointManagerOptions(
     save_root_metadata=False, enable_async_checkpointing=False
   )

@@ -15,6 +15,7 @@ from kosmos2_jax.training.log import StepLog
 from kosmos2_jax.training.metrics import Reporter
 from kosmos2_jax.training.preemption import Preempted, Stop
 from kosmos2_jax.training.prefetch import Prefetcher
+from kosmos2_jax.training.profile import Profile
 from kosmos2_jax.training.state import TrainState, averaged_params
 from kosmos2_jax.training.step import TrainStep
 
@@ -85,6 +86,7 @@ def run(
   prefetch: int = 2,
   stop: Stop | None = None,
   ledger: Ledger | None = None,
+  profile: Profile | None = None,
 ) -> TrainState:
   """Trains from `state.step` to `num_steps`.
 
@@ -107,6 +109,7 @@ def run(
     stop: asks the run to stop; looked at between steps and while input is
       waited for, and by `evaluate`.
     ledger: where the time went.
+    profile: which steps are recorded, if any.
 
   Returns:
     The state after `num_steps` updates, saved.
@@ -123,6 +126,7 @@ def run(
   clock = timing.Timing(num_steps, peak)
   check_start(start, num_steps)
   stop = stop or Stop()
+  profile = profile or Profile()
   ledger = ledger or Ledger(None)
   ledger.start(start)
   if start == num_steps:
@@ -180,7 +184,12 @@ def run(
           reporter.flush()
           ledger.spent("save", step)
         if last:
+          profile.stop()
           return state
+        if profile.turns_at(step):
+          # What is in flight belongs to what was before.
+          log.fetch()
+          profile.turn(step)
 
         # 3. Fetch the batch; it waits on the devices already.
         with clock.during("input"):
@@ -188,6 +197,7 @@ def run(
         if flops_of is not None and step == start:
           clock.step_flops = flops_of(batch.inputs)
       except Preempted as asked_to:
+        profile.stop()
         if fresh:
           log.fetch()
           ledger.steps(step)

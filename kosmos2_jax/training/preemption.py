@@ -126,15 +126,20 @@ class Stop:
       _say(f"{name}: saving and exiting{limit}; a second one exits at once.")
 
 
-def status_of(run: Callable[[Stop], None], grace_seconds: float) -> int:
+def status_of(
+  run: Callable[[Stop], None],
+  grace_seconds: float,
+  agree: Agree | None = None,
+) -> int:
   """Runs something that can be asked to stop; returns its status.
 
   Args:
     run: takes what asks it.
     grace_seconds: see `Stop`.
+    agree: see `Stop`.
   """
   try:
-    with Stop(grace_seconds) as stop:
+    with Stop(grace_seconds, agree) as stop:
       run(stop)
   except Preempted as asked:
     _say(str(asked))

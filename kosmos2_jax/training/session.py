@@ -9,6 +9,7 @@ from kosmos2_jax.training import checkpoint, loop
 from kosmos2_jax.training.checkpoint import Checkpointer
 from kosmos2_jax.training.ledger import Ledger
 from kosmos2_jax.training.metrics import Reporter
+from kosmos2_jax.training.processes import ALONE, Group
 
 
 def check_start(workdir: str | os.PathLike, num_steps: int) -> None:
@@ -26,6 +27,7 @@ def opened(
   ledger: Ledger,
   changes: Sequence[str] = (),
   project: str = "",
+  group: Group = ALONE,
   **checkpoints: Any,
 ) -> Iterator[tuple[Reporter, Checkpointer]]:
   """The reporter and the checkpoints of a run; closed in the right order.
@@ -36,12 +38,17 @@ def opened(
     ledger: of the workdir; what it adds up to is said.
     changes: see `workdir.describe_run`; said.
     project: see `Reporter`.
+    group: the processes; process 0 alone says anything.
     **checkpoints: arguments of `Checkpointer`.
   """
   with (
-    Reporter(workdir, num_steps, project=project) as reporter,
+    Reporter(
+      workdir, num_steps, project=project, quiet=not group.is_main
+    ) as reporter,
     ledger.telling(reporter.say),
-    Checkpointer(workdir, say=reporter.say, **checkpoints) as checkpointer,
+    Checkpointer(
+      workdir, say=reporter.say, group=group, **checkpoints
+    ) as checkpointer,
   ):
     for change in changes:
       reporter.say(f"changed since the last start: config.{change}")
