@@ -178,7 +178,7 @@ def _without(params: Mapping[str, Any], parts: Mapping[str, Any]) -> PyTree:
   return {part: value for part, value in params.items() if part not in parts}
 
 
-def _place(leaf: jax.Array, array: np.ndarray) -> jax.Array:
+def _place(leaf: jax.ShapeDtypeStruct, array: np.ndarray) -> jax.Array:
   """The array with the leaf's dtype, and where the leaf is."""
   array = array.astype(leaf.dtype)
   # Each process fills its own devices, with their parts alone.
