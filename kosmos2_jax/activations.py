@@ -25,7 +25,7 @@ ACTIVATION_RULES: dict[str, P] = {
   "residual": P(ROWS, None, None),  # B T D
   "heads": P(ROWS, None, "tensor", None),  # B T N H
   "mlp_hidden": P(ROWS, None, "tensor"),  # B T F
-  # Inside of `losses.chunked_cross_entropy` every device has its own chunk;
+  # Inside of `chunked_loss` every device has its own chunk;
   # the first dim counts the devices along `data` and `fsdp`.
   "logits_chunk": P(ROWS, None, "tensor"),  # devices chunk V
 }

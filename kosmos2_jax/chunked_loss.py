@@ -24,6 +24,7 @@ from kosmos2_jax.activations import ROWS
 from kosmos2_jax.sharding import table_spec
 
 MASKED_LOGIT = -1e30  # of padded vocabulary rows
+PIECES = 8  # in which the table's gradient is shared out
 
 
 class ChunkedSums(NamedTuple):
@@ -223,13 +224,14 @@ def _local(settings, with_grads, axes, hidden, table, targets, mask, kinds):
   # Those that do not count stand behind, where no gradient was written.
   of_hidden = of_rows[place].reshape(*mask.shape, width)
   if axes.channels:
-    of_head = jax.lax.psum_scatter(
-      of_head, axes.channels, scatter_dimension=0, tiled=True
-    )
+    of_head = _share_out(of_head, axes.channels)
   left = [name for name in axes.rows if name != axes.channels]
   if left:
     of_head = jax.lax.psum(of_head, left)
-  return sums, (of_hidden, of_head.T.astype(table.dtype))
+  # Without the barrier the compiler may share the table's gradient out after
+  # the backward pass of all layers, and keep it whole, in float32, until then.
+  of_head = of_head.T.astype(table.dtype)
+  return sums, jax.lax.optimization_barrier((of_hidden, of_head))
 
 
 def _chunk_sums(
@@ -262,6 +264,23 @@ def _chunk_sums(
     return sums, None
   slope = jnp.exp(logits - normalizer[:, None]) - is_target
   return sums, jnp.where(counts[:, None], slope, 0)
+
+
+def _share_out(grad, axis):
+  """[D, V] to this device's [D/n, V] of the sum over the axis.
+
+  In pieces: at once it takes as much memory again, as compilers make an
+  all-reduce of it that does not overwrite its input.
+  """
+  pieces = PIECES if grad.shape[1] % PIECES == 0 else 1
+  size = grad.shape[1] // pieces
+
+  def one(start):
+    piece = jax.lax.dynamic_slice_in_dim(grad, start, size, axis=1)
+    return jax.lax.psum_scatter(piece, axis, scatter_dimension=0, tiled=True)
+
+  shares = jax.lax.map(one, size * jnp.arange(pieces, dtype=jnp.int32))
+  return shares.swapaxes(0, 1).reshape(-1, grad.shape[1])
 
 
 def _front(mask):

@@ -1,4 +1,7 @@
-"""Sums and counts over the predicted tokens; the caller divides once."""
+"""Sums and counts over the predicted tokens; the caller divides once.
+
+From logits; training has none of a whole batch, see `chunked_loss`.
+"""
 
 import jax
 import jax.numpy as jnp

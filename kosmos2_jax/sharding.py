@@ -174,7 +174,7 @@ def param_path(key_path: tuple[Any, ...]) -> str:
 
 
 def param_shardings(
-  mesh: Mesh,
+  mesh: Mesh | AbstractMesh,
   abstract_params: PyTree,
   rules: Sequence[tuple[str, P]] = PARTITION_RULES,
 ) -> PyTree:
@@ -185,7 +185,7 @@ def param_shardings(
   at the price of memory. Sizes of released models divide.
 
   Args:
-    mesh: see `make_mesh`.
+    mesh: see `make_mesh`; an abstract one will do.
     abstract_params: parameters, or their ShapeDtypeStructs.
     rules: see `PARTITION_RULES`.
 
@@ -234,7 +234,9 @@ def opt_state_shardings(
   )
 
 
-def _fit(mesh: Mesh, spec: P, shape: Sequence[int], path: str) -> P:
+def _fit(
+  mesh: Mesh | AbstractMesh, spec: P, shape: Sequence[int], path: str
+) -> P:
   """`spec` for the last axes of `shape`, without what does not divide."""
   if len(spec) > len(shape):
     raise ValueError(

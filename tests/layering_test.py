@@ -43,7 +43,7 @@ def _k(names: str) -> set[str]:
 
 _LEAVES = _k("text batch chips")
 _INPUT = _k("input") | {"data"}
-_MATHS = _k("models losses sharding optim")
+_MATHS = _k("models losses chunked_loss sharding activations optim")
 _RUNNING = _k(
   "training generation evals convert predictor visualize benchmarks compiling"
 )

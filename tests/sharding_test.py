@@ -1,5 +1,7 @@
 """Every parameter has its place; nothing is placed by accident."""
 
+from unittest import mock
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -232,3 +234,34 @@ def test_batches_are_cut_along_data_and_fsdp():
     sharding.check_batch_size(mesh, 6)
   with pytest.raises(ValueError, match="3 microbatch.*multiple of 12"):
     sharding.check_batch_size(mesh, 8, 3)
+
+
+def _device(number, slice_index):
+  """Stands for a device of a slice; a mesh only holds it."""
+  device = mock.Mock(spec=jax.Device)
+  device.id, device.process_index = number, 0
+  device.platform = device.device_kind = "fake"
+  device.slice_index = slice_index
+  return device
+
+
+def test_data_alone_crosses_slices():
+  # Slices in another order than numbers, as a cluster may list them.
+  devices = [_device(i, 1 - i % 2) for i in range(8)]
+  mesh = sharding.make_mesh({"data": -1, "fsdp": 2}, devices)
+  assert mesh.devices.shape == (4, 2, 1)
+  slices = [[d.slice_index for d in row.flat] for row in mesh.devices]
+  assert slices == [[0, 0], [0, 0], [1, 1], [1, 1]]
+  assert {d.id for d in mesh.devices.flat} == set(range(8))
+  with pytest.raises(ValueError, match="data is a multiple of 2; found 1"):
+    sharding.make_mesh({"fsdp": 8}, devices)
+  with pytest.raises(ValueError, match=r"2 slice\(s\).*; found 4"):
+    sharding.make_mesh({"data": 4, "fsdp": 2, "num_slices": 4}, devices)
+
+
+def test_devices_that_do_not_say_their_slice_are_cut_in_order():
+  mesh = sharding.make_mesh({"data": 2, "fsdp": 4, "num_slices": 2})
+  half = [[d.id for d in row.flat] for row in mesh.devices]
+  assert half == [[0, 1, 2, 3], [4, 5, 6, 7]]
+  with pytest.raises(ValueError, match="8 devices are not 3 slices"):
+    sharding.make_mesh({"data": 8, "num_slices": 3})

@@ -27,7 +27,7 @@ VOCAB_MULTIPLE = 128  # rows are padded to this, so that meshes divide them
 PAD_ID = 1
 KV_NAMES = ("key", "value")
 LOCATION_INITS = ("normal", "sincos2d")
-LOSS_CHUNK = 512
+LOSS_CHUNK = 256
 
 
 def padded_size(vocab_size: int) -> int:
@@ -128,7 +128,7 @@ class Decoder(nn.Module):
     remat: see `stacking.scan_layers`.
     unroll: see `stacking.scan_layers`.
     loss_chunk: targets whose logits training has at once on a device; see
-      `losses.chunked_cross_entropy`.
+      `chunked_loss`.
   """
 
   vocab_size: int
