@@ -67,7 +67,9 @@ def test_master_weights_and_their_gradients_are_float32():
     return jax.nn.logsumexp(model.apply(params, *_inputs())).mean()
 
   for tree in (params, jax.eval_shape(jax.grad(loss), params)):
-    assert {leaf.dtype for leaf in jax.tree.leaves(tree)} == {jnp.float32}
+    assert {leaf.dtype for leaf in jax.tree.leaves(tree)} == {
+      jnp.dtype("float32")
+    }
   logits = jax.eval_shape(lambda p: model.apply(p, *_inputs()), params)
   assert logits.dtype == jnp.float32
 
@@ -116,7 +118,7 @@ def test_positions_are_added_before_anything_is_rounded():
   width, length = 64, 512
   model = decoder.Decoder(600, 4, width, 1, 64, 2, dtype=jnp.dtype("bfloat16"))
   tokens = jnp.arange(length)[None] % 600
-  variables = model.init(jax.random.key(0), tokens[:, :4])
+  variables = jax.jit(model.init)(jax.random.key(0), tokens[:, :4])
   # What enters the first layer, caught where the loop over layers begins.
   _, state = model.apply(
     variables,
@@ -137,7 +139,8 @@ def test_positions_are_added_before_anything_is_rounded():
 
 @pytest.mark.slow
 def test_a_model_in_bfloat16_is_close_in_values_and_gradients():
-  params = presets.build(_sizes()).init(jax.random.key(0), *_inputs())
+  model = presets.build(_sizes())
+  params = jax.jit(model.init)(jax.random.key(0), *_inputs())
 
   def run(dtype):
     model = presets.build(_sizes(), dtype=dtype)

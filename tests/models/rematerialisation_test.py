@@ -131,7 +131,7 @@ def test_offloaded_values_are_on_the_host():
 
 @pytest.mark.slow
 def test_no_policy_changes_a_gradient():
-  params = _params(_model("none"))
+  params = jax.jit(lambda: _params(_model("none")))()
 
   def gradient(remat):
     return jax.jit(jax.grad(functools.partial(_loss, _model(remat))))(params)
