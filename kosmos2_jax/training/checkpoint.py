@@ -6,6 +6,7 @@ complete, so a process killed at any moment leaves complete ones only. What
 happens to them later is found by their manifests (see `integrity`).
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -301,11 +302,12 @@ class Checkpointer:
   def _add_scores(self, step, scores):
     """Scores of a step that was saved before it could be evaluated."""
     item = epath.Path(self._folder) / str(step) / "metrics"
-    if not item.exists():
-      handler = ocp.JsonCheckpointHandler(primary_host=0)
-      item.mkdir()
-      handler.save(item, args=ocp.args.JsonSave(dict(scores)))
-      self._manager.reload()
+    item.mkdir(exist_ok=True)
+    # Where orbax looks for them; whole or not at all.
+    unfinished = item / "metrics.tmp"
+    unfinished.write_text(json.dumps(dict(scores)))
+    unfinished.rename(item / "metrics")
+    self._manager.reload()
 
 
 def restore_params(
