@@ -7,6 +7,7 @@ killed at any moment leaves complete ones only. What happens to them later is
 found by their manifests (see `integrity`).
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping
 
@@ -333,11 +334,13 @@ class Checkpointer:
 
   def _add_scores(self, step, scores):
     """Scores of a step that was saved before it could be evaluated."""
-    item = self._folder / str(step) / "metrics"
-    if self._group.is_main and not item.exists():
-      handler = ocp.JsonCheckpointHandler(primary_host=0)
-      item.mkdir()
-      handler.save(item, args=ocp.args.JsonSave(dict(scores)))
+    if self._group.is_main:
+      item = self._folder / str(step) / "metrics"
+      item.mkdir(exist_ok=True)
+      # Where orbax looks for them; whole or not at all.
+      unfinished = item / "metrics.tmp"
+      unfinished.write_text(json.dumps(dict(scores)))
+      unfinished.rename(item / "metrics")
     self._group.wait("the scores")
     self._manager.reload()
 

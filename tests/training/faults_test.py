@@ -188,6 +188,24 @@ def test_an_error_after_the_files_are_written(single, tmp_path, monkeypatch):
     saver.restore(single.abstract, 2)
 
 
+def test_scores_that_come_after_the_checkpoint_count(single, tmp_path):
+  """An evaluation was stopped: its step is saved, and evaluated later."""
+  options = {"keep": 1, "best_metric": "rec/accuracy"}
+  state = single.fresh()
+  with checkpoint.Checkpointer(tmp_path, **options) as saver:
+    saver.save(state, 1, {"rec/accuracy": 0.3})
+    saver.save(state, 2, None, owes_evaluation=True)
+  with checkpoint.Checkpointer(tmp_path, **options) as saver:
+    assert saver.owes_evaluation(2)
+    assert not saver.owes_evaluation(1)
+    assert not saver.owes_evaluation(7)
+    saver.save(state, 2, {"rec/accuracy": 0.9})
+    saver.save(state, 3, {"rec/accuracy": 0.1})
+  with checkpoint.Checkpointer(tmp_path, **options) as saver:
+    assert saver.all_steps() == [2, 3]
+    saver.restore(single.abstract, 2)
+
+
 def _poisoned(at):
   def stream(start):
     for step in itertools.count(start):
