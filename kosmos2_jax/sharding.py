@@ -160,29 +160,43 @@ def check_batch_size(
 def batch_share(mesh: Mesh) -> tuple[int, int]:
   """Which part of every global batch this process reads, and of how many.
 
-  Processes whose devices share rows along `tensor` read the same part.
+  Raises:
+    ValueError: see `share_of`.
+  """
+  devices = mesh.devices.reshape(mesh.shape["data"] * mesh.shape["fsdp"], -1)
+  processes = [[d.process_index for d in row] for row in devices]
+  return share_of(jax.process_index(), processes)
+
+
+def share_of(
+  process: int, processes: Sequence[Sequence[int]]
+) -> tuple[int, int]:
+  """Which part of the rows a process reads, and of how many.
+
+  Processes whose devices share rows, along `tensor`, read the same part.
+
+  Args:
+    process: its number.
+    processes: for each part of the batch along `data` and `fsdp`, the
+      processes of the devices that hold it.
 
   Raises:
-    ValueError: if the rows of two processes overlap in part, or one has more
-      rows than another.
+    ValueError: if the parts of two processes overlap, or are not equally large.
   """
-  ways = mesh.devices.reshape(
-    mesh.shape["data"] * mesh.shape["fsdp"], -1
-  ).tolist()
   rows: dict[int, set[int]] = {}
-  for row, devices in enumerate(ways):
-    for device in devices:
-      rows.setdefault(device.process_index, set()).add(row)
+  for row, holders in enumerate(processes):
+    for holder in holders:
+      rows.setdefault(holder, set()).add(row)
   parts = sorted({tuple(sorted(part)) for part in rows.values()})
   size = len(parts[0])
-  if size * len(parts) != len(ways) or any(len(part) != size for part in parts):
+  overlap = size * len(parts) != len(processes)
+  if overlap or any(len(part) != size for part in parts):
     raise ValueError(
-      f"the mesh {dict(mesh.shape)} gives {len(rows)} processes parts of the"
-      " batch that differ or overlap; choose config.mesh so that `tensor`"
-      " divides the devices of a process, or is a multiple of them"
+      f"the mesh gives {len(rows)} processes parts of the batch that overlap"
+      " or differ in size; choose config.mesh so that `tensor` divides the"
+      " devices of a process or is a multiple of them"
     )
-  mine = tuple(sorted(rows[jax.process_index()]))
-  return parts.index(mine), len(parts)
+  return parts.index(tuple(sorted(rows[process]))), len(parts)
 
 
 def put_batch(

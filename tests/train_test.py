@@ -77,7 +77,7 @@ def _mistake(argv, capfd):
     ("--colour=red", "Unknown command line flag 'colour'; for example: python"),
     (
       "--config.model.sise=1",
-      "there is no config field \"'sise'\"; for example",
+      "the config has no field 'sise'; configs/common.py has them all",
     ),
     (
       "--config.num_steps=many",
@@ -88,7 +88,9 @@ def _mistake(argv, capfd):
       "No such file or directory: 'configs/none.py'",
     ),
     ("--config=tests/tiny_config.py:fast", "the config has no argument 'fast'"),
-    ("runs/shapes", "expected --config, --workdir and nothing but flags"),
+    ("runs/shapes", "'runs/shapes' is no flag; for example: python train.py"),
+    ("--profile=3", "--profile is STEP:COUNT, the first step to record"),
+    ("--process_id=1", "--coordinator and --num_processes is missing"),
     (
       "--config.data.kinds[0].dataset=cats",
       "found 'cats'",
@@ -118,7 +120,7 @@ def test_missing_flags(command, capfd):
     sentence = _mistake(
       command(without=[name, "--config.data.data_dir"]), capfd
     )
-    assert "expected --config, --workdir" in sentence
+    assert sentence.startswith(f"{name} is missing; for example: ")
     assert "python train.py --config=configs/shapes.py" in sentence
 
 

@@ -8,7 +8,6 @@ import jax
 from jax.experimental import multihost_utils
 from jaxtyping import PyTree
 
-from kosmos2_jax.predictor import Predictor
 from kosmos2_jax.training.processes import Group
 
 # Methods that answer a list of questions by a list of answers.
@@ -24,11 +23,12 @@ class DividedPredictor:
   question is the predictor's own.
 
   Args:
-    predictor: of this process, on its own devices.
+    predictor: of this process, on its own devices; a `Predictor`, or anything
+      with its methods that are asked.
     group: the processes; all call the same methods in the same order.
   """
 
-  def __init__(self, predictor: Predictor, group: Group):
+  def __init__(self, predictor: Any, group: Group):
     self._predictor = predictor
     self._group = group
 

@@ -125,7 +125,8 @@ def join(how: dict[str, Any], seconds: float) -> tuple[int, int, Any]:
       where = how.get("coordinator_address", "process 0")
       return (
         f"waited {seconds:g} s at {where}, and {who}: start all processes, and"
-        f" see that they reach that address (status {RESTART})"
+        f" see that they reach that address (status {RESTART})",
+        RESTART,
       )
 
     peers.end_on_abort(last_words)

@@ -69,6 +69,7 @@ class Watch(threading.Thread):
     self._end = end
     self._over = threading.Event()
     self._beat = 0
+    self._status: int | None = None  # with which this process ends, once said
     # Of each process: its newest beat, and when that came.
     self._seen = {i: ("", time.monotonic()) for i in range(len(hosts))}
 
@@ -97,6 +98,7 @@ class Watch(threading.Thread):
       twice.
     """
     self._over.set()
+    self._status = status
     try:
       self._say(text, status)
       time.sleep(LINGER_SECONDS)
@@ -105,9 +107,14 @@ class Watch(threading.Thread):
       return False
     return bool(self._index) and same
 
-  def last_words(self) -> str:
-    """What to say when the coordination service ends this process."""
-    return self._sentence([0] if self._index else self._missing(3.0))
+  def last_words(self) -> tuple[str, int]:
+    """What to say when the coordination service ends this process, and the
+    status; nothing, if it was about to end by itself.
+    """
+    if self._status is not None:
+      return "", self._status
+    text = self._sentence([0] if self._index else self._missing(3.0))
+    return f"process {self._index}: {text}", RESTART
 
   def _round(self) -> None:
     self._beat += 1
@@ -178,13 +185,14 @@ class Watch(threading.Thread):
     if self._over.is_set():
       return
     self._over.set()
+    self._status = status
     tell(f"process {self._index}: {text}")
     if not self._index:
       time.sleep(LINGER_SECONDS)
     self._end(status)
 
 
-def end_on_abort(last_words: Callable[[], str] | None) -> None:
+def end_on_abort(last_words: Callable[[], tuple[str, int]] | None) -> None:
   """Ends this process with a sentence where jax's client would abort it.
 
   The client of the coordination service answers everything that is wrong with
@@ -192,12 +200,15 @@ def end_on_abort(last_words: Callable[[], str] | None) -> None:
   killed. Python's signal handlers do not run then, so this one is native.
 
   Args:
-    last_words: says what is to be said; None: abort() aborts again.
+    last_words: gives what is to be said, and the status; None: abort() aborts
+      again.
   """
 
   def handler(_):
-    tell(last_words())
-    os._exit(RESTART)
+    text, status = last_words()
+    if text:
+      tell(text)
+    os._exit(status)
 
   native = ctypes.CFUNCTYPE(None, ctypes.c_int)
   chosen = native(handler) if last_words else native(int(signal.SIG_DFL))

@@ -225,9 +225,7 @@ def start(
     yield Group()
     return
   group = Group(*joining.join(how, seconds), patience)
-  peers.end_on_abort(
-    lambda: f"process {group.index}: {group.watch.last_words()}"
-  )
+  peers.end_on_abort(group.watch.last_words)
   group.watch.start()
   try:
     yield group
