@@ -14,7 +14,7 @@ import pytest
 
 from data.shapes import shapes_builder
 from kosmos2_jax.models import presets
-from kosmos2_jax.training import checkpoint, processes
+from kosmos2_jax.training import checkpoint, processes, saved_params
 from tests.training.processes_test import free_address
 
 pytestmark = pytest.mark.slow
@@ -80,7 +80,7 @@ def _outcome(workdir):
   """Parameters at the end, and the scores."""
   description = json.loads((workdir / "model.json").read_text())
   model = presets.build(description["sizes"])
-  params, step = checkpoint.restore_params(workdir, model)
+  params, step = saved_params.restore(workdir, model)
   assert step == 4
   return params, json.loads((workdir / "results.json").read_text())["tasks"]
 

@@ -18,7 +18,7 @@ from kosmos2_jax.convert import (
 from kosmos2_jax.models import presets, stacking
 from kosmos2_jax.models.kosmos2 import Kosmos2
 from kosmos2_jax.text.tokenizer import MODEL_FILE, Tokenizer
-from kosmos2_jax.training import checkpoint, state, workdir
+from kosmos2_jax.training import checkpoint, saved_params, state, workdir
 
 KINDS = (
   "a workdir that train.py wrote, a Hugging Face folder of Kosmos-2, or the"
@@ -155,7 +155,7 @@ def _workdir(
   _check_workdir(folder)
   sizes, own_dtype, tokenizer = read_workdir(folder)
   model = presets.build(sizes, dtype=dtype or own_dtype)
-  params, step = checkpoint.restore_params(folder, model, use_ema=use_ema)
+  params, step = saved_params.restore(folder, model, use_ema=use_ema)
   if not stacked:
     model = presets.build(sizes, dtype=dtype or own_dtype, stacked=False)
     params = stacking.separate(params)

@@ -7,7 +7,7 @@ import pytest
 
 from kosmos2_jax import optim, sharding
 from kosmos2_jax.models import presets
-from kosmos2_jax.training import checkpoint
+from kosmos2_jax.training import checkpoint, saved_params
 from kosmos2_jax.training import state as state_lib
 from tests.training import tiny_run
 
@@ -68,7 +68,7 @@ def test_restores_on_another_mesh(saved):
 
 def test_parameters_alone(single, saved):
   workdir, wanted = saved
-  params, step = checkpoint.restore_params(workdir, single.model)
+  params, step = saved_params.restore(workdir, single.model)
   assert step == 2
   _same(params, wanted.params)
 
@@ -151,7 +151,7 @@ def test_another_size_names_the_first_parameter(saved):
   ):
     checkpointer.restore(abstract)
   with pytest.raises(ValueError, match=message):
-    checkpoint.restore_params(workdir, model)
+    saved_params.restore(workdir, model)
 
 
 def test_another_model_or_optimizer_is_told(saved):
@@ -174,7 +174,7 @@ def test_no_checkpoint(single, tmp_path):
     assert checkpointer.latest_step() is None
     checkpointer.restore(single.abstract)
   with pytest.raises(FileNotFoundError, match=r"give a workdir that train\.py"):
-    checkpoint.restore_params(tmp_path / "nowhere", single.model)
+    saved_params.restore(tmp_path / "nowhere", single.model)
 
 
 def test_wrong_options(single, tmp_path):
@@ -207,10 +207,10 @@ def test_averages_are_saved_and_come_back(single, tmp_path):
     checkpointer.save(state, 3, None)
   with checkpoint.Checkpointer(tmp_path) as checkpointer:
     _same(checkpointer.restore(abstract).ema_params, state.ema_params)
-  found, _ = checkpoint.restore_params(tmp_path, single.model)
+  found, _ = saved_params.restore(tmp_path, single.model)
   _same(found, state_lib.averaged_params(state))
   _same(found["decoder"], state.params["decoder"])
-  raw, _ = checkpoint.restore_params(tmp_path, single.model, use_ema=False)
+  raw, _ = saved_params.restore(tmp_path, single.model, use_ema=False)
   _same(raw, state.params)
 
 

@@ -10,7 +10,14 @@ import jax
 import numpy as np
 import pytest
 
-from kosmos2_jax.training import checkpoint, guard, integrity, loop, metrics
+from kosmos2_jax.training import (
+  checkpoint,
+  guard,
+  integrity,
+  loop,
+  metrics,
+  saved_params,
+)
 from tests.training import tiny_run
 
 # Compiles whole models.
@@ -84,7 +91,7 @@ def test_the_newest_whole_checkpoint_is_found(single, saved, harm, words):
   folder = workdir / checkpoint.FOLDER
   harm(_largest(folder / "4" / "params" / "ocdbt.process_0"))
   with pytest.raises(ValueError, match=f"4 is damaged: params/.* {words}"):
-    checkpoint.restore_params(workdir, single.model)
+    saved_params.restore(workdir, single.model)
   said = []
   with checkpoint.Checkpointer(workdir, keep=9, say=said.append) as saver:
     with pytest.raises(ValueError, match="4 is damaged"):
