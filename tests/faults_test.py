@@ -217,6 +217,7 @@ def test_stopped_anywhere_the_run_ends_with_the_same_bits(
   assert "DAMAGED CHECKPOINT of step 15: params/" in text
   assert "has other bytes than were written; it was moved to" in text
   assert "from step 12 to 24" in text
+  assert "step 12/24  rec/" not in text  # evaluated before
   assert (run / integrity.ASIDE / "15.0" / "params").is_dir()
   _same(_states(run), whole)
 

@@ -190,7 +190,7 @@ class Checkpointer:
 
   def owes_evaluation(self, step: int) -> bool:
     """Whether a saved step was to be evaluated when the run stopped."""
-    if step not in self._manager.all_steps():
+    if step not in self._manager.all_steps() or self._manager.metrics(step):
       return False
     metadata = self._manager.metadata(step)
     return bool((metadata.custom_metadata or {}).get(_OWED))
@@ -338,7 +338,7 @@ class Checkpointer:
       # Where orbax looks for them; whole or not at all.
       unfinished = item / "metrics.tmp"
       unfinished.write_text(json.dumps(dict(scores)))
-      unfinished.rename(item / "metrics")
+      unfinished.replace(item / "metrics")
     self._group.wait("the scores")
     self._manager.reload()
 

@@ -200,14 +200,16 @@ def test_scores_that_come_after_the_checkpoint_count(single, tmp_path):
   options = {"keep": 1, "best_metric": "rec/accuracy"}
   state = single.fresh()
   with checkpoint.Checkpointer(tmp_path, **options) as saver:
-    saver.save(state, 1, {"rec/accuracy": 0.3})
+    saver.save(state, 1, {"rec/accuracy": 0.6})
     saver.save(state, 2, None, owes_evaluation=True)
   with checkpoint.Checkpointer(tmp_path, **options) as saver:
     assert saver.owes_evaluation(2)
     assert not saver.owes_evaluation(1)
     assert not saver.owes_evaluation(7)
     saver.save(state, 2, {"rec/accuracy": 0.9})
-    saver.save(state, 3, {"rec/accuracy": 0.1})
+    assert not saver.owes_evaluation(2)
+    saver.save(state, 2, {"rec/accuracy": 0.8})  # the last word counts
+    saver.save(state, 3, {"rec/accuracy": 0.5})
   with checkpoint.Checkpointer(tmp_path, **options) as saver:
     assert saver.all_steps() == [2, 3]
     saver.restore(single.abstract, 2)
