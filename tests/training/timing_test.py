@@ -40,7 +40,6 @@ def test_rates_leave_out_compilation_evaluation_and_saving():
   watch = timing.Timing(30, 1e3, clock)
   watch.step_flops = 200.0
   _train(watch, clock, steps=1, seconds=50.0, wait=20.0)  # compiled
-  assert watch.read(1) == {}
   _train(watch, clock, steps=4, seconds=0.5, wait=0.1)
   found = watch.read(5)
   assert found == pytest.approx(
@@ -69,6 +68,14 @@ def test_rates_leave_out_compilation_evaluation_and_saving():
   assert found["steps_per_sec"] == pytest.approx(1.0)
   assert found["input_wait"] == 0
   assert "evaluation_seconds" not in found
+
+
+def test_one_step_has_no_rate():
+  clock = _Clock()
+  watch = timing.Timing(3, 1e3, clock)
+  watch.step_flops = 200.0
+  _train(watch, clock, steps=1, seconds=1.0)
+  assert watch.read(1) == {}
 
 
 def test_an_evaluation_that_fails_is_timed():
