@@ -24,6 +24,8 @@ _FREE = {
   "tuple",
   "while",
 }
+# They make room, or give another name to it.
+_NO_WORK = ("AllocateBuffer", "ConcatBitcast", "SliceId", "ZeroCrop")
 _SLICES = ("dynamic-slice", "gather", "slice")
 
 
@@ -105,6 +107,15 @@ def _moved(program: Program, computation: str, line: Instruction) -> list[int]:
   shapes = {one.name: one.shape for one in program.computations[computation]}
   operands = [shapes.get(name, "") for name in line.operands]
   inner = None
+  if any(
+    f'custom_call_target="{name}"' in line.attributes for name in _NO_WORK
+  ):
+    return []
+  if line.opcode == "slice-start":  # ((operand), result, …)
+    result = hlo.arrays(line.shape)[1]
+    return [result.num_bytes * (1 + result.in_hbm)]
+  if line.opcode.endswith("-start"):
+    return [_in_hbm(line.shape)]  # The operand stands beside the result.
   if line.opcode == "fusion":
     [name] = hlo.called(line, "calls")
     inner = program.computations.get(name)

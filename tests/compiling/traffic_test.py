@@ -47,6 +47,32 @@ def test_an_update_in_place_moves_what_it_writes():
   assert traffic.hbm_bytes(hlo.parse(plain)) == 2 * 4 * 64
 
 
+@pytest.mark.parametrize(
+  ("line", "moved"),
+  [
+    # A copy to the chip's own memory reads, and one back writes.
+    (
+      "(f32[8,64]{1,0:S(1)}, f32[8,64]{1,0}, u32[]{:S(2)}) copy-start(%p)",
+      4 * 8 * 64,
+    ),
+    ("((f32[8,64]{1,0}), f32[1,64]{1,0:S(1)}, u32[]) slice-start(%p)", 4 * 64),
+    ("((f32[8,64]{1,0}), f32[1,64]{1,0}, u32[]) slice-start(%p)", 8 * 64),
+    (
+      'f32[8,64] custom-call(), custom_call_target="AllocateBuffer"',
+      0,
+    ),
+    (
+      'f32[8,64] custom-call(%p), custom_call_target="tpu_custom_call"',
+      2 * 4 * 8 * 64,
+    ),
+  ],
+)
+def test_what_moves_behind_other_work(line, moved):
+  text = UPDATE.replace("  ROOT %f = ", f"  %s = {line}\n  ROOT %f = ")
+  before = traffic.hbm_bytes(hlo.parse(UPDATE))
+  assert traffic.hbm_bytes(hlo.parse(text)) - before == moved
+
+
 def test_largest():
   first, second, *_ = traffic.largest(hlo.parse(samples.LOOP))
   assert first == (2 * 3 * 64 * 32, "bf16[3,64,32]", "jit(step)/mlp/up")
