@@ -212,7 +212,7 @@ def _model(sizes: Mapping[str, Any]) -> ConfigDict:
   model.unroll = 1
   # Targets whose logits exist at once on a device (see training.md, "The loss
   # in chunks"); more need more memory and run faster on accelerators.
-  model.loss_chunk = 512
+  model.loss_chunk = 256
   return model
 
 

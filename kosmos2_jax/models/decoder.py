@@ -27,7 +27,7 @@ VOCAB_MULTIPLE = 128  # rows are padded to this, so that meshes divide them
 PAD_ID = 1
 KV_NAMES = ("key", "value")
 LOCATION_INITS = ("normal", "sincos2d")
-LOSS_CHUNK = 512
+LOSS_CHUNK = 256
 
 
 def padded_size(vocab_size: int) -> int:
