@@ -205,7 +205,9 @@ def _model(sizes: Mapping[str, Any]) -> ConfigDict:
   # bfloat16), or "auto", the best of them for the devices (docs/training.md).
   model.attention = "auto"
   # What of a layer is computed again in the backward pass, for less memory and
-  # more time: "none", "dots" (all but matrix products) or "full".
+  # more time, from nothing to everything: "none", "dots" (all but products),
+  # "attention" (the MLP), "offload" (the same, kept on the host), "heads" (all
+  # but what attention returns), "full" (see docs/training.md).
   model.remat = "none"
   # Layers that one iteration of the loop over layers runs. A number as large
   # as the depth compiles longer and runs twice as fast on a CPU.

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int
 
@@ -30,9 +31,10 @@ from kosmos2_jax.models.masks import AttnMask, CausalMask
 AUTO = "auto"
 IMPLEMENTATIONS = ("xla", "splash", "cudnn")
 PLATFORMS = {"splash": "tpu", "cudnn": "gpu"}
-# The name under which remat policies find what attention returns, before the
-# output projection: from splash with the softmax's statistics.
+# Names under which remat policies find the attended values, and what splash
+# keeps of them and of the softmax's statistics for its backward kernels.
 HEADS = "attention_heads"
+KERNEL = "attention_kernel"
 
 MASKED_LOGIT = -1e30  # finite, so that a row with no key stays free of NaN
 CUDNN_MASKED_LOGIT = -(2.0**41)  # the difference of larger ones fails there
@@ -138,7 +140,7 @@ def _xla(
   total = jnp.sum(weights, axis=-1, keepdims=True)
   attended = jnp.einsum("bnts,bsnh->bnth", weights.astype(value.dtype), value)
   attended = (attended / total).astype(value.dtype)
-  return attended.swapaxes(1, 2)
+  return checkpoint_name(attended.swapaxes(1, 2), HEADS)
 
 
 def _splash(
@@ -173,7 +175,7 @@ def _splash(
       block_sizes=blocks,
       head_shards=1,
       q_seq_shards=1,
-      residual_checkpoint_name=HEADS,
+      residual_checkpoint_name=KERNEL,
     )
 
     def of_a_row(query, key, value, ids):

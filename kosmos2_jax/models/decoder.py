@@ -267,8 +267,10 @@ class Decoder(nn.Module):
     if image_latents is not None and image_latents.shape[1]:
       image_latents = constrain(image_latents, "image_latents")
       x = splice(x, image_latents.astype(self.dtype), image_mask)
-    x = x * math.sqrt(self.width)
-    x = x + sinusoidal_positions(positions, self.width).astype(self.dtype)
+    # Rounded once, behind the sum: float32 up to there.
+    x = x.astype(jnp.float32) * math.sqrt(self.width)
+    x = x + sinusoidal_positions(positions, self.width)
+    x = x.astype(self.dtype)
     x = self.embed_dropout(x, deterministic=deterministic)
     x = constrain(x, "residual")
     x, kv_cache = stacking.run_layers(

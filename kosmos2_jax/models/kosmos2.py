@@ -38,7 +38,7 @@ class Kosmos2(nn.Module):
   def with_attention(self, name: str) -> "Kosmos2":
     """The same model with another implementation; see `attention.attend`."""
     return self.clone(
-      vision=self.vision.clone(attention=name),
+      vision=self.vision and self.vision.clone(attention=name),
       decoder=self.decoder.clone(attention=name),
     )
 

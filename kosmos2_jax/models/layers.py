@@ -9,19 +9,27 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from kosmos2_jax.activations import constrain
 from kosmos2_jax.models import attention, initializers
 from kosmos2_jax.models.masks import AttnMask
+from kosmos2_jax.models.rematerialisation import PROJECTIONS
 
 LAYER_NORM_EPS = 1e-5
 FEW_ROWS = 32  # as many as gain by `few_rows_product`
 
 
 def quick_gelu(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
-  """x · sigmoid(1.702 x), the activation of OpenAI's CLIP."""
-  return x * jax.nn.sigmoid(1.702 * x)
+  """x · sigmoid(1.702 x), OpenAI CLIP's activation, computed in float32."""
+  wide = x.astype(jnp.float32)
+  return (wide * jax.nn.sigmoid(1.702 * wide)).astype(x.dtype)
+
+
+def tanh_gelu(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
+  """GELU by its tanh approximation, computed in float32 and cast back."""
+  return jax.nn.gelu(x.astype(jnp.float32)).astype(x.dtype)
 
 
 def exact_gelu(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
@@ -178,8 +186,10 @@ class Attention(nn.Module):
       The output and the updated cache (None without a cache).
     """
     source = x if source is None else source
-    key = constrain(self.key(source), "heads")
-    value = constrain(self.value(source), "heads")
+    key, value = (
+      checkpoint_name(constrain(project(source), "heads"), PROJECTIONS)
+      for project in (self.key, self.value)
+    )
     if kv_cache is not None:
       write = jax.vmap(
         lambda cache, new, start: jax.lax.dynamic_update_slice(
@@ -196,13 +206,13 @@ class Attention(nn.Module):
       dropout = lambda w: self.weight_dropout(w, deterministic=False)  # noqa: E731
     # Whoever makes parameters needs no kernel, on whatever devices.
     name = "xla" if self.is_initializing() else self.implementation
-    query = constrain(self.query(x), "heads")
+    query = checkpoint_name(constrain(self.query(x), "heads"), PROJECTIONS)
     heads = attention.attend(query, key, value, attn_mask, dropout, name)
     heads = constrain(heads, "heads")
     merged = heads.reshape(*heads.shape[:-2], self.width)
     if self.inner_norm:
       merged = self.norm(merged)
-    return self.out(merged), kv_cache
+    return checkpoint_name(self.out(merged), PROJECTIONS), kv_cache
 
 
 class Mlp(nn.Module):

@@ -20,6 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from kosmos2_jax.models.rematerialisation import rematerialise
+
 # Keys and values of all layers in one array each, or a dict for every layer.
 KvCache = dict[str, Array] | list[dict[str, Array]]
 
@@ -41,8 +43,7 @@ def scan_layers(
   Args:
     layer: the module class.
     depth: number of layers.
-    remat: "none" keeps all activations, "full" keeps only the layers' inputs,
-      "dots" also keeps the results of matrix products without batch axes.
+    remat: see `rematerialisation`.
     unroll: layers per iteration of the loop. More compile longer and run
       faster where loop bodies run badly (XLA on CPU: about twice at `depth`).
     num_broadcast: how many arguments stand between `per_layer` and
@@ -54,21 +55,8 @@ def scan_layers(
   Raises:
     ValueError: for an unknown `remat`.
   """
-  policies = {
-    "full": None,
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-  }
-  if remat in policies:
-    layer = nn.remat(
-      layer,
-      prevent_cse=False,  # scan already keeps the copies apart
-      policy=policies[remat],
-      static_argnums=(num_broadcast + 3,),  # deterministic; 0 is self
-    )
-  elif remat != "none":
-    raise ValueError(
-      f'remat must be "none", {", ".join(map(repr, policies))}; got {remat!r}.'
-    )
+  deterministic = num_broadcast + 3  # its place; 0 is self
+  layer = rematerialise(layer, remat, (deterministic,))
   return nn.scan(
     layer,
     variable_axes={"params": 0},

@@ -75,7 +75,7 @@ class ConvStem(nn.Module):
       x = rearrange(x, "b (h p) (w q) c -> b h w (p q c)", p=block, q=block)
       features = self.width >> (steps - i)
       x = nn.Dense(features, dtype=self.dtype, name=f"join_{i}")(x)
-      x, block = nn.gelu(x), 2
+      x, block = layers.tanh_gelu(x), 2
     kernel = self.param(
       "neighbours", initializers.torch_uniform(9), (3, 3, self.width)
     ).astype(self.dtype)
@@ -168,7 +168,7 @@ class VisionEncoder(nn.Module):
     positions = self.param(
       "positions", self._position_init(), (self.num_patches, self.width)
     )
-    x = layers.layer_norm("pre_norm", self.dtype)(x + positions.astype(x.dtype))
+    x = layers.layer_norm("pre_norm", self.dtype)(x + positions)
     stack = stacking.make_layers(
       VisionLayer,
       self.num_heads,

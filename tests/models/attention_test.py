@@ -172,6 +172,38 @@ def test_what_a_kernel_does_not_take_is_written_out():
   assert (np.asarray(of("cudnn", None)) != np.asarray(of("xla", None))).any()
 
 
+def test_cudnn_is_called_forward_and_backward(monkeypatch):
+  monkeypatch.undo()  # the call as it is
+  monkeypatch.setattr(
+    "jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version",
+    lambda: 91000,
+  )
+  (query, key, value, _), ids = _inputs(2, 13, 4, 64, "bfloat16")
+
+  def loss(query, key, value):
+    out = attention.attend(
+      query, key, value, CausalMask(ids), implementation="cudnn"
+    )
+    return out.astype(jnp.float32).sum()
+
+  program = jax.jit(jax.grad(loss, argnums=(0, 1, 2))).trace(query, key, value)
+  text = program.lower(lowering_platforms=("cuda",)).as_text()
+  assert text.count("@__cudnn$fmhaScaleBiasSoftmax(") == 1
+  assert text.count("@__cudnn$fmhaScaleBiasSoftmaxBackward(") == 1
+  assert "CAUSAL" in text
+  # One bias for all heads, of an even length.
+  assert "2x1x14x14x" in text
+  assert "2x4x14x14x" not in text
+
+
+def test_a_model_is_given_another_implementation():
+  sizes = presets.preset("tiny")
+  model = presets.build(sizes, attention="splash")
+  assert model.decoder.attention == model.vision.attention == "splash"
+  model = model.with_attention("xla")
+  assert model.decoder.attention == model.vision.attention == "xla"
+
+
 @pytest.mark.parametrize(
   ("name", "platform", "dtype", "expected"),
   [
