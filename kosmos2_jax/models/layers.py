@@ -33,8 +33,30 @@ def tanh_gelu(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
 
 
 def exact_gelu(x: Float[Array, "*dims"]) -> Float[Array, "*dims"]:
-  """GELU by the error function, computed in float32 and cast back."""
+  """GELU by the error function, computed in float32 and cast back.
+
+  In half precision the backward pass keeps `x` alone and computes the error
+  function again: kept in float32, it is the largest array of a layer.
+  """
+  return _wide_gelu(x) if x.dtype == jnp.float32 else _lean_gelu(x)
+
+
+def _wide_gelu(x):
   return jax.nn.gelu(x.astype(jnp.float32), approximate=False).astype(x.dtype)
+
+
+@jax.custom_vjp
+def _lean_gelu(x):
+  return _wide_gelu(x)
+
+
+def _lean_gelu_backward(x, grad):
+  # The barrier hides from the compiler that it could keep the first one.
+  _, pull = jax.vjp(_wide_gelu, jax.lax.optimization_barrier(x))
+  return pull(grad)
+
+
+_lean_gelu.defvjp(lambda x: (_wide_gelu(x), x), _lean_gelu_backward)
 
 
 def layer_norm(name: str, dtype: jnp.dtype) -> nn.LayerNorm:

@@ -1,5 +1,6 @@
-"""Linear layers in the form for CPUs."""
+"""Linear layers in the form for CPUs, and what an activation keeps."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -17,3 +18,15 @@ def test_products_of_few_rows_are_products(rows, features):
   expected = x.astype(np.float64) @ kernel.astype(np.float64).T
   # Eight products of numbers of about 1 are added up in float32.
   np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_gelu_of_half_precision_keeps_its_input_alone():
+  x = jnp.linspace(-6, 6, 4096).astype(jnp.bfloat16)
+  kept = jax.tree.leaves(jax.vjp(layers.exact_gelu, x)[1])
+  assert [(leaf.shape, leaf.dtype) for leaf in kept] == [(x.shape, x.dtype)]
+  grad = jax.grad(lambda x: jnp.sum(layers.exact_gelu(x).astype(jnp.float32)))
+  wide = x.astype(jnp.float32)
+  # Computed in float32 either way and rounded to bfloat16 once: 8 bits.
+  np.testing.assert_allclose(
+    grad(x).astype(jnp.float32), grad(wide), rtol=2**-8, atol=1e-7
+  )
