@@ -139,8 +139,9 @@ def num_bytes(shape: str) -> int:
 def parse(text: str, open_rounds: int = 1) -> Program:
   """Reads `jax.stages.Compiled.as_text()`.
 
-  Loops count as often as their condition says (`i < constant`, as
-  `jax.lax.scan` makes them) or as XLA notes in `known_trip_count`.
+  Loops count as often as XLA notes in `known_trip_count`, or as their condition
+  says: `i < constant` as `jax.lax.scan` makes them, from 0 on, where the body
+  may add more than 1 to i.
 
   Args:
     text: of the program.
@@ -248,12 +249,40 @@ def _rounds(program: Program, loop: Instruction) -> int | None:
   root = next((line for line in lines.values() if line.is_root), None)
   if root is None or not _is_less_than(program, root):
     return None
-  limits = [
-    int(lines[operand].literal)
-    for operand in root.operands
-    if operand in lines and lines[operand].opcode == "constant"
-  ]
-  return limits[0] if len(limits) == 1 else None
+  limit = next(
+    (n for n in map(lines.get, root.operands) if _is(n, "constant")), None
+  )
+  counter = next(
+    (n for n in map(lines.get, root.operands) if _is(n, "get-tuple-element")),
+    None,
+  )
+  if limit is None or counter is None:
+    return None
+  [body] = called(loop, "body")
+  step = _step(program.computations[body], _index(counter))
+  return -(-int(limit.literal) // step)
+
+
+def _step(body: tuple[Instruction, ...], index: int) -> int:
+  """What a round adds to the loop's counter: 2 if it does two in one."""
+  lines = {line.name: line for line in body}
+  root = next(line for line in body if line.is_root)
+  if root.opcode == "tuple" and _is(lines.get(root.operands[index]), "add"):
+    added = lines[root.operands[index]]
+    parts = [lines[name] for name in added.operands]
+    constants = [int(p.literal) for p in parts if p.opcode == "constant"]
+    if len(constants) == 1 and constants[0] > 0:
+      return constants[0]
+  return 1
+
+
+def _is(line: Instruction | None, opcode: str) -> bool:
+  return line is not None and line.opcode == opcode
+
+
+def _index(line: Instruction) -> int:
+  """Which part of a tuple it takes."""
+  return int(re.search(r"index=(\d+)", line.attributes)[1])
 
 
 def _is_less_than(program: Program, root: Instruction) -> bool:

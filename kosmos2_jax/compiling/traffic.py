@@ -24,6 +24,8 @@ _FREE = {
   "tuple",
   "while",
 }
+# They make room, or give another name to it.
+_NO_WORK = ("AllocateBuffer", "ConcatBitcast", "SliceId", "ZeroCrop")
 _SLICES = ("dynamic-slice", "gather", "slice")
 
 
@@ -105,6 +107,15 @@ def _moved(program: Program, computation: str, line: Instruction) -> list[int]:
   shapes = {one.name: one.shape for one in program.computations[computation]}
   operands = [shapes.get(name, "") for name in line.operands]
   inner = None
+  if any(
+    f'custom_call_target="{name}"' in line.attributes for name in _NO_WORK
+  ):
+    return []
+  if line.opcode == "slice-start":  # ((operand), result, …)
+    result = hlo.arrays(line.shape)[1]
+    return [result.num_bytes * (1 + result.in_hbm)]
+  if line.opcode.endswith("-start"):
+    return [_in_hbm(line.shape)]  # The operand stands beside the result.
   if line.opcode == "fusion":
     [name] = hlo.called(line, "calls")
     inner = program.computations.get(name)
@@ -114,7 +125,10 @@ def _moved(program: Program, computation: str, line: Instruction) -> list[int]:
     elif line.opcode == "dynamic-update-slice":
       return [2 * _in_hbm(operands[1])]
     return [*map(_in_hbm, operands), _in_hbm(line.shape)]
-  moved = [_read(inner, number, shape) for number, shape in enumerate(operands)]
+  moved = [
+    _parameter(program, inner, number, _in_hbm(shape))
+    for number, shape in enumerate(operands)
+  ]
   return [*moved, _result(inner, line)]
 
 
@@ -122,27 +136,33 @@ def _in_hbm(shape: str) -> int:
   return sum(a.num_bytes for a in hlo.arrays(shape) if a.in_hbm)
 
 
-def _read(inner: tuple[Instruction, ...], number: int, shape: str) -> int:
-  """Bytes that a fusion reads of one operand."""
-  whole = _in_hbm(shape)
-  name = next(
-    (
-      line.name
-      for line in inner
-      if line.opcode == "parameter" and line.literal == str(number)
-    ),
-    None,
-  )
-  users = [line for line in inner if name in line.operands]
-  if not whole or not users:
-    return whole
-  parts = 0
+def _parameter(program, inner, number, whole: int) -> int:
+  """Bytes that a computation reads of its n-th operand of so many bytes."""
+  for line in inner:
+    if line.opcode == "parameter" and line.literal == str(number):
+      return _read(program, inner, line.name, whole)
+  return whole
+
+
+def _read(program, inner, name, whole: int) -> int:
+  """Bytes that are read of an array: all, or what is cut out of it."""
+  parts, users = 0, [line for line in inner if name in line.operands]
   for user in users:
-    if user.opcode in _SLICES and user.operands[0] == name:
+    first = user.operands[0] == name
+    if user.opcode in _SLICES and first:
       parts += hlo.num_bytes(user.shape)
-    elif user.opcode != "dynamic-update-slice" or user.operands[0] != name:
+    elif user.opcode == "bitcast":
+      parts += _read(program, inner, user.name, whole)
+    elif user.opcode == "fusion":
+      [called] = hlo.called(user, "calls")
+      parts += sum(
+        _parameter(program, program.computations[called], number, whole)
+        for number, operand in enumerate(user.operands)
+        if operand == name
+      )
+    elif user.opcode != "dynamic-update-slice" or not first:
       return whole  # What is updated in place is not read.
-  return min(whole, parts)
+  return min(whole, parts) if users else whole
 
 
 def _result(inner: tuple[Instruction, ...], line: Instruction) -> int:

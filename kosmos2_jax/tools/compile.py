@@ -21,13 +21,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# Before jax starts: nothing is asked of a TPU or of the machine's metadata,
-# several programs may have libtpu open, and it complains of nothing.
+# Before jax starts: nothing is asked of a TPU or of the machine's metadata, and
+# several programs may have libtpu open.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
-os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import flags

@@ -25,6 +25,17 @@ def test_computations_run_as_often_as_their_loops(program):
   assert program.open_loops == ("jit(step)/loss",)
 
 
+@pytest.mark.parametrize(("step", "rounds"), [(1, 3), (2, 2), (3, 1)])
+def test_a_loop_may_do_several_in_one_round(step, rounds):
+  text = samples.LOOP.replace(
+    "ROOT %t = (s32[], bf16[16,64]{1,0}) tuple(%j, %x)",
+    f"""%step = s32[]{{:T(128)}} constant({step})
+  %next = s32[] add(%j, %step)
+  ROOT %t = (s32[], bf16[16,64]{{1,0}}) tuple(%next, %x)""",
+  )
+  assert hlo.parse(text).counts["body"] == rounds
+
+
 def test_known_trip_count():
   text = samples.LOOP.replace(
     "body=%open_body,",

@@ -19,6 +19,26 @@ def test_a_fusion_reads_the_layer_that_it_cuts_out():
   assert traffic.hbm_bytes(program) == loop + open_loop + reduced
 
 
+def test_a_fusion_in_a_fusion_reads_no_more():
+  """The slice is behind another name, in a computation inside."""
+  text = samples.LOOP.replace(
+    "%inside (p",
+    """%outer (p: bf16[3,64,32], i: s32[], x: bf16[16,64]) -> bf16[16,32] {
+  %p = bf16[3,64,32]{2,1,0} parameter(0)
+  %i = s32[] parameter(1)
+  %x = bf16[16,64]{1,0} parameter(2)
+  %b = bf16[3,64,32]{2,1,0} bitcast(%p)
+  ROOT %f = bf16[16,32] fusion(%b, %i, %x), kind=kLoop, calls=%inside
+}
+
+%inside (p""",
+  ).replace("kind=kOutput, calls=%inside", "kind=kOutput, calls=%outer")
+  nested = hlo.parse(text, open_rounds=5)
+  assert nested.counts["inside"] == 3
+  plain = hlo.parse(samples.LOOP, open_rounds=5)
+  assert traffic.hbm_bytes(nested) == traffic.hbm_bytes(plain)
+
+
 UPDATE = """
 %inside (p: f32[8,64], x: f32[1,64], i: s32[]) -> f32[8,64] {
   %p = f32[8,64]{1,0} parameter(0)
@@ -45,6 +65,32 @@ def test_an_update_in_place_moves_what_it_writes():
     "dynamic-update-slice(%p, %x, %i, %i)",
   )
   assert traffic.hbm_bytes(hlo.parse(plain)) == 2 * 4 * 64
+
+
+@pytest.mark.parametrize(
+  ("line", "moved"),
+  [
+    # A copy to the chip's own memory reads, and one back writes.
+    (
+      "(f32[8,64]{1,0:S(1)}, f32[8,64]{1,0}, u32[]{:S(2)}) copy-start(%p)",
+      4 * 8 * 64,
+    ),
+    ("((f32[8,64]{1,0}), f32[1,64]{1,0:S(1)}, u32[]) slice-start(%p)", 4 * 64),
+    ("((f32[8,64]{1,0}), f32[1,64]{1,0}, u32[]) slice-start(%p)", 8 * 64),
+    (
+      'f32[8,64] custom-call(), custom_call_target="AllocateBuffer"',
+      0,
+    ),
+    (
+      'f32[8,64] custom-call(%p), custom_call_target="tpu_custom_call"',
+      2 * 4 * 8 * 64,
+    ),
+  ],
+)
+def test_what_moves_behind_other_work(line, moved):
+  text = UPDATE.replace("  ROOT %f = ", f"  %s = {line}\n  ROOT %f = ")
+  before = traffic.hbm_bytes(hlo.parse(UPDATE))
+  assert traffic.hbm_bytes(hlo.parse(text)) - before == moved
 
 
 def test_largest():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import train
-from configs import pretrain
+from configs import common, instruct, pretrain
 from data import loader
 from kosmos2_jax.batch import batch_hash
 from kosmos2_jax.input import planning
@@ -69,6 +69,55 @@ def test_a_part_of_each_step(divide, counts, rows):
   config = pretrain.get_config(f"divide={divide}")
   assert [kind.per_step for kind in config.data.kinds] == counts
   assert config.data.rows_per_step == rows
+
+
+@pytest.mark.parametrize("name", common.MESHES)
+@pytest.mark.parametrize("module", [pretrain, instruct])
+def test_a_mesh_shares_the_rows_evenly(module, name):
+  plain = module.get_config()
+  config = module.get_config(f"mesh={name}")
+  ways = config.mesh.data * config.mesh.fsdp
+  parts = config.num_microbatches
+  rows = config.data.rows_per_step
+  assert rows % (ways * parts) == 0
+  assert rows % config.data.pack_groups == 0
+  # The examples stay, and no part of the batch that could be left is added.
+  assert config.data.kinds == plain.data.kinds
+  assert 0 <= rows - plain.data.rows_per_step < ways * parts
+  pictures = rows * config.data.images_per_row
+  assert pictures > 2 * 1117
+
+
+def test_mesh_sizes_are_the_machines():
+  sizes = {"v5e-256": 256, "v5p-128": 64, "v6e-256": 256}
+  sizes |= {"2xv6e-256": 512, "8xh100": 8}
+  for name, number in sizes.items():
+    mesh = pretrain.get_config(f"mesh={name}").mesh
+    assert mesh.data * mesh.fsdp * mesh.tensor == number
+  assert set(sizes) == set(common.MESHES)
+
+
+def test_unknown_mesh():
+  with pytest.raises(ValueError, match="no mesh 'v3-8'; choose one of v5e-256"):
+    pretrain.get_config("mesh=v3-8")
+
+
+def test_text_only():
+  config = pretrain.get_config("text_only")
+  assert config.model.text_only
+  assert (config.model.remat, config.model.dtype) == ("full", "bfloat16")
+  assert config.mesh.to_dict() | {"num_slices": 0} == {
+    "data": 1,
+    "fsdp": -1,
+    "tensor": 1,
+    "num_slices": 0,
+  }
+  [kind] = config.data.kinds
+  assert (kind.name, kind.recipe) == ("text", "text")
+  assert kind.per_step == config.data.rows_per_step
+  assert (config.data.seq_len, config.data.images_per_row) == (2048, 0)
+  assert list(config.data.builders) == ["text"]
+  assert not pretrain.get_config().model.text_only
 
 
 def test_no_part():
