@@ -346,7 +346,7 @@ class Checkpointer:
 def newest_step(workdir: str | os.PathLike) -> int | None:
   """Step of the newest checkpoint of a workdir, which is only looked at."""
   folder = epath.Path(workdir) / FOLDER
-  if not folder.exists():
+  if not folder.is_dir():
     return None
   names = [path.name for path in folder.iterdir()]
   return max((int(name) for name in names if name.isdecimal()), default=None)

@@ -99,7 +99,7 @@ def account(events: Iterable[Event]) -> Account:
     else:
       seconds[kind] += spent
     last = event["time"]
-  trained = sum(of_steps for _, _, of_steps in done)
+  trained = sum((of_steps for _, _, of_steps in done), 0.0)
   return Account(
     starts, {"steps": trained, **seconds}, lost_seconds, lost_steps, away
   )
@@ -122,6 +122,7 @@ class Ledger:
     self._path = None if workdir is None else epath.Path(workdir) / FILE
     self._mark = clock()
     self._next_step = 0
+    self._started = False
     self._text = ""
     self._unwritten = ""
     if self._path is not None and self._path.exists():
@@ -130,6 +131,7 @@ class Ledger:
   def start(self, step: int) -> None:
     """The run goes on from a step."""
     self._next_step = step
+    self._started = True
     self._lap("start", step=step)
 
   def steps(self, end: int, *, now: bool = True) -> None:
@@ -168,8 +170,9 @@ class Ledger:
       reason = f"{type(error).__name__}: {error}"[:200]
       raise
     finally:
-      self._lap("stop", step=self._next_step, reason=reason)
-      say(str(self.account()))
+      if self._started:  # else it was refused, and cost the run nothing
+        self._lap("stop", step=self._next_step, reason=reason)
+        say(str(self.account()))
 
   def account(self) -> Account:
     """What all lines add up to, those of earlier processes included."""

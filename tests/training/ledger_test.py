@@ -129,3 +129,12 @@ def test_what_cannot_be_written_waits(tmp_path):
   book.spent("save", 8)
   assert ledger.Ledger(folder, clock).account() == book.account()
   assert book.account().total == 56
+
+
+def test_a_refused_start_is_no_part_of_it(tmp_path):
+  clock, said = _Clock(), []
+  book = ledger.Ledger(tmp_path, clock)
+  with pytest.raises(ValueError), book.telling(said.append):
+    raise ValueError("another model")
+  assert not said
+  assert not (tmp_path / ledger.FILE).exists()
