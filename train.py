@@ -100,7 +100,7 @@ def train(read: flags.FlagValues, group: Group, stop: stops.Stop) -> None:
     stream = plan.open(int(now.step), *sharding.batch_share(mesh))
     now = loop.run(
       now,
-      train_step,
+      processes.compile_together(train_step, group),
       stream,
       mesh,
       num_steps=num_steps,
