@@ -107,6 +107,8 @@ def get_config(arg: str = "") -> ConfigDict:
   )
   # The optimizer is the published one, the default of `common`.
   config.save_every = 1000
+  # What a preemption without a warning may cost at most.
+  config.save_every_minutes = 20.0
   return config
 
 

@@ -6,6 +6,7 @@ complete, so a process killed at any moment leaves complete ones only. What
 happens to them later is found by their manifests (see `integrity`).
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping
 
@@ -186,7 +187,7 @@ class Checkpointer:
 
   def owes_evaluation(self, step: int) -> bool:
     """Whether a saved step was to be evaluated when the run stopped."""
-    if step not in self._manager.all_steps():
+    if step not in self._manager.all_steps() or self._manager.metrics(step):
       return False
     metadata = self._manager.metadata(step)
     return bool((metadata.custom_metadata or {}).get(_OWED))
@@ -307,10 +308,12 @@ class Checkpointer:
   def _add_scores(self, step, scores):
     """Scores of a step that was saved before it could be evaluated."""
     item = self._folder / str(step) / "metrics"
-    if self._group.is_main and not item.exists():
-      handler = ocp.JsonCheckpointHandler(primary_host=0)
-      item.mkdir()
-      handler.save(item, args=ocp.args.JsonSave(dict(scores)))
+    if self._group.is_main:
+      item.mkdir(exist_ok=True)
+      # Where orbax looks for them; whole or not at all.
+      unfinished = item / "metrics.tmp"
+      unfinished.write_text(json.dumps(dict(scores)))
+      unfinished.replace(item / "metrics")
     self._group.wait("the scores")
     self._manager.reload()
 
@@ -396,7 +399,7 @@ def save_params(
 def newest_step(workdir: str | os.PathLike) -> int | None:
   """Step of the newest checkpoint of a workdir, which is only looked at."""
   folder = epath.Path(workdir) / FOLDER
-  if not folder.exists():
+  if not folder.is_dir():
     return None
   names = [path.name for path in folder.iterdir()]
   return max((int(name) for name in names if name.isdecimal()), default=None)

@@ -9,6 +9,7 @@ gets its name, so a checkpoint has it or is none.
 import json
 import os
 import shutil
+import uuid
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -98,7 +99,7 @@ def set_aside(folder: epath.Path) -> epath.Path:
 
 def check_writable(folder: epath.Path) -> None:
   """Raises OSError, saying what to do, unless files can be written there."""
-  probe = folder / "writable.tmp"
+  probe = folder / f"writable-{uuid.uuid4().hex}.tmp"
   try:
     folder.mkdir(parents=True, exist_ok=True)
     probe.write_text("")

@@ -99,14 +99,14 @@ def account(events: Iterable[Event]) -> Account:
     else:
       seconds[kind] += spent
     last = event["time"]
-  trained = sum(of_steps for _, _, of_steps in done)
+  trained = sum((of_steps for _, _, of_steps in done), 0.0)
   return Account(
     starts, {"steps": trained, **seconds}, lost_seconds, lost_steps, away
   )
 
 
 class Ledger:
-  """Writes the ledger of a workdir.
+  """Writes the ledger of a workdir; lines that cannot be written wait.
 
   Args:
     workdir: None: nothing is written.
@@ -122,13 +122,16 @@ class Ledger:
     self._path = None if workdir is None else epath.Path(workdir) / FILE
     self._mark = clock()
     self._next_step = 0
+    self._started = False
     self._text = ""
+    self._unwritten = ""
     if self._path is not None and self._path.exists():
       self._text = self._path.read_text()
 
   def start(self, step: int) -> None:
     """The run goes on from a step."""
     self._next_step = step
+    self._started = True
     self._lap("start", step=step)
 
   def steps(self, end: int, *, now: bool = True) -> None:
@@ -167,8 +170,9 @@ class Ledger:
       reason = f"{type(error).__name__}: {error}"[:200]
       raise
     finally:
-      self._lap("stop", step=self._next_step, reason=reason)
-      say(str(self.account()))
+      if self._started:  # else it was refused, and cost the run nothing
+        self._lap("stop", step=self._next_step, reason=reason)
+        say(str(self.account()))
 
   def account(self) -> Account:
     """What all lines add up to, those of earlier processes included."""
@@ -182,6 +186,11 @@ class Ledger:
     if self._text and not self._text.endswith("\n"):
       line = "\n" + line  # a process was killed while it wrote
     self._text += line
+    self._unwritten += line
+    with contextlib.suppress(OSError):  # a full disk must not end the run
+      self._write()
+
+  def _write(self):
     if self._path is None:
       return
     self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -189,7 +198,8 @@ class Ledger:
       self._path.write_text(self._text)  # object stores cannot append
     else:
       with open(self._path, "a") as file:
-        file.write(line)
+        file.write(self._unwritten)
+    self._unwritten = ""
 
 
 def read(text: str) -> list[Event]:

@@ -48,6 +48,7 @@ def build(
   initial=None,
   algorithm="adamw",
   kind_names=("first", "second"),
+  policy=None,
 ):
   """A run on the first devices there are; `initial` saves its compilation."""
   model = presets.build(sizes or presets.preset("tiny"))
@@ -69,6 +70,7 @@ def build(
     seed=0,
     num_microbatches=num_microbatches,
     kind_names=kind_names,
+    policy=policy,
   )
   if initial is None:
     initial = state_lib.init_state(model, optimizer.tx, abstract, seed=0)
