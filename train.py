@@ -109,7 +109,7 @@ def train(read: flags.FlagValues, group: Group, stop: stops.Stop) -> None:
     stream = plan.open(int(now.step), *sharding.batch_share(mesh))
     now = loop.run(
       now,
-      train_step,
+      processes.compile_together(train_step, group),
       drawing.draw_first(stream, int(now.step), reporter, tokenizer),
       mesh,
       num_steps=num_steps,

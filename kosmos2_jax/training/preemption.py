@@ -44,6 +44,7 @@ class Stop:
     self._agree = agree
     self._heard = ""
     self._held = False
+    self._agreed = False  # to stop; known to all processes
     self._timer = None
 
   def __enter__(self) -> "Stop":
@@ -86,7 +87,11 @@ class Stop:
       save: whether this process finds that it is time to save.
     """
     flags = (bool(self._heard), save)
+    if self._agreed:
+      return True, False
     stop, save = flags if self._agree is None else self._agree(flags)
+    # The processes agree once; whoever asks again gets the same answer.
+    self._agreed = self._agree is not None and bool(stop)
     return bool(stop), bool(save)
 
   def check(self) -> None:

@@ -25,6 +25,8 @@ from kosmos2_jax.training.peers import RESTART
 START_SECONDS = 300.0  # for all to come
 WAIT_SECONDS = 1800.0  # for the others, where all do the same work
 _PREFIX = "kosmos2_jax"
+# In errors of collectives that another start may mend.
+_NETWORK = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "Gloo", "NCCL")
 
 
 class Late(RuntimeError):
@@ -237,6 +239,39 @@ def start(
   peers.end_on_abort(None)
 
 
+def _is_of_network(error: Exception) -> bool:
+  """Whether processes that are all there did not reach each other in time."""
+  return isinstance(error, jax.errors.JaxRuntimeError) and any(
+    sign in str(error) for sign in _NETWORK
+  )
+
+
+def compile_together(
+  step: Callable[..., Any], group: Group
+) -> Callable[..., Any]:
+  """A compiled function whose first call waits until all have compiled it.
+
+  Who is done early would wait in its first collective, for as long as the
+  device's library likes, and nobody would be named.
+
+  Args:
+    step: of `jax.jit`; always called with the same shapes and places.
+    group: the processes.
+  """
+  if group.count == 1:
+    return step
+  compiled = None
+
+  def run(*args: Any) -> Any:
+    nonlocal compiled
+    if compiled is None:
+      compiled = step.lower(*args).compile()
+      group.wait("all to compile the step")
+    return compiled(*args)
+
+  return run
+
+
 def _end(
   group: Group,
   error: Exception,
@@ -250,7 +285,8 @@ def _end(
     # the watch will know, and it ends this process.
     time.sleep(patience + 10 * peers.BEAT_SECONDS)
   status = 2 if isinstance(error, mistakes) else 1
-  status = RESTART if isinstance(error, Late) else status
+  if isinstance(error, Late) or _is_of_network(error):
+    status = RESTART
   text = in_words(error)
   if not group.watch.fail(text, status):
     who = "" if group.is_main else f"process {group.index}: "
