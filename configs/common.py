@@ -20,14 +20,14 @@ from kosmos2_jax.models import presets
 # (fewer than where rows are few: they are spread over more of them), what is
 # computed again, and parts of a batch. See `on_mesh`.
 MESHES: dict[str, tuple[tuple[int, int, int], int, int, str, int]] = {
-  # Parameters cut in 32: in 256 parts they are thinner than a register, and
-  # XLA then sends all of a gather twice.
-  "v5e-256": ((8, 32, 1), 256, 16, "dots", 1),
+  # Parameters cut in 16, one side of the torus: in 256 parts they are thinner
+  # than a register, and XLA then sends twice what it gathers.
+  "v5e-256": ((16, 16, 1), 256, 16, "dots", 1),
   # Named by its cores: 64 chips.
-  "v5p-128": ((2, 32, 1), 256, 16, "dots", 1),
-  "v6e-256": ((8, 32, 1), 256, 16, "dots", 1),
+  "v5p-128": ((4, 16, 1), 256, 16, "dots", 1),
+  "v6e-256": ((16, 16, 1), 256, 16, "dots", 1),
   # Two slices. A row is shared by two chips, or half of 512 rows were empty.
-  "2xv6e-256": ((8, 32, 2), 256, 16, "dots", 1),
+  "2xv6e-256": ((16, 16, 2), 256, 16, "dots", 1),
   "8xh100": ((1, 8, 1), 8, 0, "dots", 2),
 }
 

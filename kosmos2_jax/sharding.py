@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
@@ -104,8 +105,10 @@ def make_mesh(
     )
   inside = (sizes[0] // len(slices), *sizes[1:])
   kinds = (AxisType.Auto,) * len(AXES)
+  # An axis of the mesh should be whole axes of a TPU's torus, which have all of
+  # its links; sizes that are none share one.
   grids = [
-    jax.make_mesh(inside, AXES, axis_types=kinds, devices=part).devices
+    mesh_utils.create_device_mesh(inside, part, allow_split_physical_axes=True)
     for part in slices
   ]
   return Mesh(np.concatenate(grids), AXES, axis_types=kinds)

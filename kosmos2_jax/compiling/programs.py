@@ -1,10 +1,14 @@
 """Compiles the training step for a topology and reads what comes out."""
 
+import contextlib
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import Mesh
 
 from kosmos2_jax import sharding
@@ -125,10 +129,16 @@ def compile_step(job: Job, topology: Topology) -> Report:
     step_flops += flops.layer_flops(job.sizes, **job.shape)
   started = time.monotonic()
   refused = None
+  lowered = trainer.train_step.lower(
+    trainer.abstract, abstract_batch(job, mesh)
+  )
+  text = ""
   try:
-    compiled = trainer.train_step.lower(
-      trainer.abstract, abstract_batch(job, mesh)
-    ).compile()
+    with _no_cache(), tempfile.TemporaryDirectory() as folder:
+      compiled = lowered.compile(
+        compiler_options={"xla_dump_to": folder, "xla_dump_hlo_as_text": True}
+      )
+      text = _text(compiled, Path(folder))
   except jax.errors.JaxRuntimeError as error:
     refused = str(error)
   report = Report(
@@ -150,7 +160,34 @@ def compile_step(job: Job, topology: Topology) -> Report:
         f"XLA could not compile the step: {refused.splitlines()[0]}"
       )
     return report._replace(needed_bytes=sizes[0], available_bytes=sizes[1])
-  return _read(report, compiled, trainer)
+  return _read(report, compiled, trainer, text)
+
+
+def _text(compiled: jax.stages.Compiled, folder: Path) -> str:
+  """The program, as jax has it or else as the compiler has left it there.
+
+  A libtpu that is newer than jaxlib knows instructions that it does not.
+  """
+  try:
+    return compiled.as_text()
+  except jax.errors.JaxRuntimeError:
+    dumped = [p.read_text() for p in folder.glob("*.after_codegen.txt")]
+    if not dumped:
+      raise
+    return max(dumped, key=len)
+
+
+@contextlib.contextmanager
+def _no_cache() -> Iterator[None]:
+  """Without jax's cache: it could write the program, and never read it."""
+  enabled = jax.config.jax_enable_compilation_cache
+  jax.config.update("jax_enable_compilation_cache", False)
+  compilation_cache.reset_cache()  # Else what was set before is remembered.
+  try:
+    yield
+  finally:
+    jax.config.update("jax_enable_compilation_cache", enabled)
+    compilation_cache.reset_cache()
 
 
 def abstract_batch(job: Job, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
@@ -181,57 +218,8 @@ def unsharded(abstract: TrainState) -> dict[str, int]:
   return found
 
 
-def largest_batch(
-  compile_rows: Callable[[int], Report], limit: int
-) -> list[Report]:
-  """Compiles until the largest batch per chip that fits is known.
-
-  Memory grows with the rows along a line, nearly: after two compilations the
-  next numbers to be tried are those that the line says.
-
-  Args:
-    compile_rows: compiles a step with so many rows per chip.
-    limit: rows per chip to stop at.
-
-  Returns:
-    The reports in the order they were made. The last that fits is the
-    largest; none fits if one row per chip does not.
-  """
-  reports: dict[int, Report] = {}
-
-  def fits(rows: int) -> bool:
-    reports[rows] = compile_rows(rows)
-    return reports[rows].fits
-
-  low, high = 0, limit + 1
-  guess = 1
-  while high - low > 1:
-    if fits(guess):
-      low = guess
-    else:
-      high = guess
-    guess = _next(reports, low, high)
-  return list(reports.values())
-
-
-def _next(reports: Mapping[int, Report], low: int, high: int) -> int:
-  """Where to look for the border between what fits and what does not."""
-  known = sorted(rows for rows, report in reports.items() if report.fits)
-  if not known:
-    return (low + high) // 2
-  if len(known) == 1:
-    return min(2 * known[0], high - 1) if high > 2 else low + 1
-  first, second = known[-2:]
-  growth = (reports[second].needed_bytes - reports[first].needed_bytes) / (
-    second - first
-  )
-  free = reports[second].available_bytes - reports[second].needed_bytes
-  guess = second + int(free / growth) if growth > 0 else 2 * second
-  return min(max(guess, low + 1), high - 1)
-
-
 def _read(
-  report: Report, compiled: jax.stages.Compiled, trainer: Trainer
+  report: Report, compiled: jax.stages.Compiled, trainer: Trainer, text: str
 ) -> Report:
   """Adds what the compiled program says."""
   job, topology, mesh = report.job, report.topology, trainer.mesh
@@ -247,7 +235,6 @@ def _read(
   rows = job.num_rows // job.num_microbatches
   local_tokens = rows // ways * job.seq_len
   chunk = min(trainer.model.decoder.loss_chunk, local_tokens)
-  text = compiled.as_text()
   program = hlo.parse(text, open_rounds=-(-local_tokens // chunk))
   found = collectives.collectives_of(program, collectives.layout_of(mesh))
   received = {

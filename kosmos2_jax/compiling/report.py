@@ -166,5 +166,5 @@ def _where(large: Any) -> tuple[str, str]:
   return large.shape.replace("[", "\\["), "/".join(parts[-3:])
 
 
-def _gib(num_bytes: float) -> str:
+def _gib(num_bytes: int) -> str:
   return f"{num_bytes / GIB:.2f} GiB ({num_bytes:,} bytes) a device"

@@ -36,9 +36,9 @@ def roofline(
   num_devices: int,
   *,
   flops: float,
-  hbm_bytes: float,
-  ici_bytes: float,
-  dcn_bytes: float,
+  hbm_bytes: float | int,
+  ici_bytes: float | int,
+  dcn_bytes: float | int,
 ) -> Roofline:
   """The bounds of a step.
 

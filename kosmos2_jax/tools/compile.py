@@ -32,7 +32,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 
-from kosmos2_jax.compiling import programs, report, topologies
+from kosmos2_jax.compiling import programs, report, search, topologies
 from kosmos2_jax.models import presets
 from kosmos2_jax.text.tokenizer import Tokenizer
 
@@ -80,7 +80,7 @@ def run(read: flags.FlagValues) -> int:
     return found
 
   if read.search:
-    tried = programs.largest_batch(compile_rows, MOST_ROWS)
+    tried = search.largest_batch(compile_rows, MOST_ROWS)
     fitting = [one for one in tried if one.fits]
     found = max(fitting, key=lambda one: one.job.num_rows, default=tried[-1])
   else:

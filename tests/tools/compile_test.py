@@ -6,7 +6,7 @@ import json
 import jax
 import pytest
 
-from kosmos2_jax.compiling import programs, report, topologies
+from kosmos2_jax.compiling import report, topologies
 from kosmos2_jax.models import presets
 from kosmos2_jax.tools import compile as compile_tool
 from kosmos2_jax.training import state
@@ -49,10 +49,10 @@ def test_a_step_for_four_chips(tmp_path, capfd):
   assert found["fits"] is True
   assert (found["num_chips"], found["num_rows"]) == (4, 8)
   assert found["mesh"] == {"data": 2, "fsdp": 2, "tensor": 1}
-  # Two moments and the parameters in float32, half of nearly all, and batches
-  # of int32 and masks beside them.
+  # Two moments and the parameters in float32, half of nearly all; channels are
+  # filled up to 128, and the widest of these have 32.
   state = 3 * 4 * num_params() / 2
-  assert state < found["argument_bytes"] < 1.2 * state + 200_000
+  assert state < found["argument_bytes"] < 8 * state
   assert found["temp_bytes"] > 0
   assert found["peak_bytes"] > found["argument_bytes"] + found["temp_bytes"]
   received = found["collective_bytes"]
@@ -79,7 +79,13 @@ def num_params():
 @pytest.mark.slow
 @needs_libtpu
 def test_a_step_that_is_too_large(capfd):
-  status = command(CONFIG, "--topology=v5e:2x2", "--batch_per_chip=1000000")
+  status = command(
+    CONFIG,
+    "--topology=v5e:2x2",
+    "--batch_per_chip=1000000",
+    "--config.model.text_only",
+    "--config.data.images_per_row=0",
+  )
   out, err = capfd.readouterr()
   assert status == 1
   assert "Traceback" not in out + err
@@ -162,53 +168,3 @@ def test_without_libtpu(monkeypatch, capfd):
   )
   assert command(CONFIG, "--topology=v5e:2x2") == 2
   assert "pip install 'kosmos2_jax[tpu]'" in capfd.readouterr().err
-
-
-class Fake:
-  """A step that needs 100 bytes and 30 for each row, of 1,000."""
-
-  fixed, each, available = 100, 30, 1000
-
-  def __init__(self):
-    self.tried = []
-
-  def __call__(self, rows):
-    self.tried.append(rows)
-    needed = self.fixed + self.each * rows
-    job = programs.Job({}, {}, {}, rows, 1, 0)
-    return programs.Report(
-      job,
-      topology=None,
-      mesh={},
-      fits=needed <= self.available,
-      available_bytes=self.available,
-      needed_bytes=needed,
-      compile_seconds=0.0,
-      unsharded={},
-      model_flops=0.0,
-      step_flops=0.0,
-    )
-
-
-@pytest.mark.parametrize("each", [899, 900, 450, 301, 300, 60, 30, 7, 1])
-def test_search_finds_the_border_with_few_compilations(each):
-  fake = Fake()
-  fake.each = each
-  reports = programs.largest_batch(fake, limit=4096)
-  best = max((r.job.num_rows for r in reports if r.fits), default=0)
-  assert best == 900 // each
-  assert len(fake.tried) == len(set(fake.tried)) <= 4
-
-
-def test_search_where_nothing_fits():
-  fake = Fake()
-  fake.fixed = 2000
-  assert [r.fits for r in programs.largest_batch(fake, limit=64)] == [False]
-  assert fake.tried == [1]
-
-
-def test_search_ends_at_the_limit():
-  fake = Fake()
-  fake.each = 0
-  reports = programs.largest_batch(fake, limit=16)
-  assert max(r.job.num_rows for r in reports) == 16
