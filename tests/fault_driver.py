@@ -31,22 +31,27 @@ def _stream(stream, start, moment, at):
 def main(argv):
   moment, _, at = argv[1].partition(":")
   at = int(at)
-  run, scores = loop.run, evaluation.Evaluation.scores
+  run, scorer = loop.run, evaluation.Evaluation.scorer
 
   def held_run(state, train_step, stream, *args, **options):
     held = _stream(stream, int(state.step), moment, at)
     return run(state, train_step, held, *args, **options)
 
-  def held_scores(self, params, step):
-    if moment == "evaluate" and step == at:
-      print("held", flush=True)
-      while True:  # as between batches
-        self._check()
-        time.sleep(0.1)
-    return scores(self, params, step)
+  def held_scorer(self, *args):
+    scores = scorer(self, *args)
+
+    def held_scores(params, step):
+      if moment == "evaluate" and step == at:
+        print("held", flush=True)
+        while True:  # as between batches
+          self._check()
+          time.sleep(0.1)
+      return scores(params, step)
+
+    return held_scores
 
   loop.run = held_run
-  evaluation.Evaluation.scores = held_scores
+  evaluation.Evaluation.scorer = held_scorer
   return train.main(argv[:1] + argv[2:])
 
 

@@ -61,16 +61,17 @@ def _params(workdir):
 
 def test_kinds_train_together_and_resume(command, tmp_path, capfd):
   assert train.main(command("whole")) == 0
-  lines = [
-    line
-    for line in capfd.readouterr().out.splitlines()
-    if line.startswith("step ")
-  ]
+  told = capfd.readouterr().out
+  assert len(re.findall(r"^  loss by kind: (\S+ \S+ *){3}$", told, re.M)) == 4
+  lines = (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()
   assert len(lines) == 4
   for line in lines:
-    found = dict(re.findall(r"(loss\S*) (\S+)", line))
-    assert set(found) == {"loss", "loss/caption", "loss/text", "loss/pages"}
-    losses = {name: float(value) for name, value in found.items()}
+    row = {
+      name.removeprefix("train/"): value
+      for name, value in json.loads(line).items()
+    }
+    losses = {name: row[name] for name in row if name.startswith("loss")}
+    assert set(losses) == {"loss", "loss/caption", "loss/text", "loss/pages"}
     assert all(math.isfinite(loss) for loss in losses.values())
     total = losses.pop("loss")
     assert min(losses.values()) < total < max(losses.values())

@@ -1,5 +1,6 @@
 """What a run starts with: random numbers, a CLIP's encoder, or a checkpoint."""
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ class Start:
     *,
     init_from: str = "",
     vision_from: str = "",
-    folder: epath.Path | None = None,
+    folder: str | os.PathLike | None = None,
   ):
     """Reads sizes and tokenizer; weights are read by `parameters`.
 
@@ -56,6 +57,7 @@ class Start:
     self._init_from = init_from
     self._vision_from = vision_from
     if init_from:
+      folder = None if folder is None else epath.Path(folder)
       began = folder is not None and (folder / workdir.MODEL_FILE).exists()
       if began:
         self.sizes, _, self.tokenizer = loading.read_workdir(folder)

@@ -69,7 +69,7 @@ def test_tunes_a_checkpoint_and_scores_it(tmp_path, monkeypatch, capfd):
   told = capfd.readouterr()
   assert status == 0, told.err
   assert f"the model starts from {theirs}: weights" in told.out
-  losses = re.findall(r"loss/referring (\S+)", told.out)
+  losses = re.findall(r"^step \d/2  loss +(\S+)", told.out, re.MULTILINE)
   assert len(losses) == 2
   assert np.isfinite([float(loss) for loss in losses]).all()
   # While training val alone; at the end all there is.
