@@ -4,13 +4,13 @@
 
 Any field of the config can be changed: --config.optimizer.learning_rate=1e-3.
 The workdir then holds all that is needed to use the model (docs/training.md).
+On several hosts, all run the same command (there, "Several hosts").
 """
 
 import functools
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 # Before TensorFlow is loaded: its greetings are no part of the output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -18,65 +18,67 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import jax
 from absl import flags
-from ml_collections import ConfigDict, config_flags
 
-from data import in_words, loader
-from kosmos2_jax import evals, sharding
+from data import loader
+from kosmos2_jax import command_line, drawing, evals, sharding
 from kosmos2_jax.convert.starting import Start
 from kosmos2_jax.input import planning
-from kosmos2_jax.input.sources import eval_examples
+from kosmos2_jax.input.sources import task_examples
 from kosmos2_jax.models import presets
-from kosmos2_jax.training import loop, metrics, state, workdir
-from kosmos2_jax.training.checkpoint import Checkpointer
+from kosmos2_jax.training import (
+  guard,
+  loop,
+  processes,
+  session,
+  state,
+  timing,
+  workdir,
+)
+from kosmos2_jax.training import preemption as stops
 from kosmos2_jax.training.evaluation import Evaluation
+from kosmos2_jax.training.ledger import Ledger
+from kosmos2_jax.training.processes import Group
+from kosmos2_jax.training.profile import Profile
 from kosmos2_jax.training.trainer import make_trainer
 
 EXAMPLE = "python train.py --config=configs/shapes.py --workdir=runs/shapes"
 CACHE = os.path.expanduser("~/.cache/kosmos2_jax/jax")
 
 
-def parse_flags(argv: Sequence[str]) -> flags.FlagValues:
-  """Reads the command line; ValueError for what cannot be read."""
-  read = flags.FlagValues()
+def define_flags(read: flags.FlagValues) -> None:
+  """The flags beside `--config` and `--traceback`."""
   define = functools.partial(flags.DEFINE_string, flag_values=read)
   define("workdir", None, "Folder of the run.")
   define("compilation_cache", CACHE, "Folder of compiled programs; '': none.")
-  flags.DEFINE_bool("traceback", False, "Show where mistakes are.", read)
-  try:
-    config_flags.DEFINE_config_file(
-      "config", None, "File of the run.", read, sys_argv=list(argv)
-    )
-    if "--help" in argv:
-      print(f"{__doc__}\n{read.get_help()}")
-      sys.exit(0)
-    if read(list(argv))[1:] or not (read["config"].value and read.workdir):
-      raise flags.Error("expected --config, --workdir and nothing but flags")
-  except (flags.Error, AttributeError, KeyError) as error:
-    what = "" if isinstance(error, flags.Error) else "there is no config field "
-    # The config library puts a whole traceback into one message.
-    text = what + str(error).rpartition("Error: ")[2].strip()
-    raise ValueError(f"{text}; for example: {EXAMPLE}") from error
-  return read
+  define("grace_seconds", "0", "Seconds to save in after SIGTERM; 0: any.")
+  define("profile", None, "STEP:COUNT, the steps that are recorded.")
+  command_line.define_processes(read)
 
 
-def train(config: ConfigDict, folder: Path, name: str) -> None:
-  """Builds everything, trains and evaluates; all of it goes to the folder."""
+def train(read: flags.FlagValues, group: Group, stop: stops.Stop) -> None:
+  """Builds everything, trains and evaluates; all of it goes to the workdir."""
+  config, folder = read.config, workdir.open_folder(read.workdir)
+  profile = Profile(read.profile, folder, group.index)
+  ledger = Ledger(folder if group.is_main else None)
   data, num_steps = config.data, config.num_steps
   sizes, compute = presets.split(config.model.to_dict())
   names = {name: config[name] for name in ("init_from", "vision_from")}
   start = Start(sizes, data.tokenizer, folder=folder, **names)
   sizes, tokenizer = start.sizes, start.tokenizer
+  tasks = evals.make_tasks([task.to_dict() for task in config.evals.tasks])
   load = loader(data.data_dir, data.builders)
-  plan = planning.plan_stream(
-    [kind.to_dict() for kind in data.kinds],
-    data.to_dict(),
-    load,
-    tokenizer,
-    image_size=sizes["vision"]["image_size"],
-    num_latents=sizes["resampler"]["num_latents"],
-    seed=config.seed,
-  )
-  trainer = make_trainer(
+  with group.main_first("the data"):  # where they are prepared
+    plan = planning.plan_stream(
+      [kind.to_dict() for kind in data.kinds],
+      data.to_dict(),
+      load,
+      tokenizer,
+      image_size=sizes["vision"]["image_size"],
+      num_latents=sizes["resampler"]["num_latents"],
+      seed=config.seed,
+    )
+    examples = task_examples(tasks, load)
+  model, mesh, optimizer, abstract, train_step = make_trainer(
     sizes,
     compute,
     optimizer=config.optimizer.to_dict(),
@@ -85,65 +87,64 @@ def train(config: ConfigDict, folder: Path, name: str) -> None:
     seed=config.seed,
     num_microbatches=config.num_microbatches,
     kind_names=plan.kind_names,
+    guard={key: config[key] for key in guard.FIELDS},
   )
-  model, mesh, optimizer, abstract, train_step = trainer
   sharding.check_batch_size(mesh, plan.num_rows, config.num_microbatches)
-  tasks = evals.make_tasks([task.to_dict() for task in config.evals.tasks])
-  examples = {
-    key: functools.partial(
-      eval_examples, load(task.dataset, task.split), where=task.where
-    )
-    for key, task in tasks.items()
-  }
-  batch_size = config.evals.batch_size
-  evaluation = Evaluation(model, tokenizer, tasks, examples, batch_size)
-  changes = workdir.describe_run(
-    folder, config.to_json(), sizes, compute["dtype"], tokenizer.model_bytes
+  size = config.evals.batch_size
+  evaluation = Evaluation(
+    model, tokenizer, tasks, examples, size, stop.check, group
   )
-  with (
-    Checkpointer(folder, **config.checkpoint) as checkpointer,
-    metrics.Reporter(folder, num_steps) as reporter,
-  ):
-    for change in changes:
-      reporter.say(f"changed since the last start: config.{change}")
-    if checkpointer.latest_step() is None:
+  session.check_start(folder, num_steps)
+  described = (config.to_json(), sizes, compute["dtype"], tokenizer.model_bytes)
+  changes = workdir.describe_run(folder, *described, group=group)
+  with session.opened(
+    folder, num_steps, ledger, changes, config.wandb, group, **config.checkpoint
+  ) as (reporter, checkpointer):
+    if group.from_main("a checkpoint", checkpointer.latest_step()) is None:
       known = start.parameters(reporter.say)
       now = state.init_state(model, optimizer.tx, abstract, config.seed, known)
     else:
       now = checkpointer.restore(abstract)
-    stream = plan.open(int(now.step), jax.process_index(), jax.process_count())
+    reporter.say(optimizer.trainable.describe(abstract.params))
+    stream = plan.open(int(now.step), *sharding.batch_share(mesh))
     now = loop.run(
       now,
-      train_step,
-      stream,
+      processes.compile_together(train_step, group),
+      drawing.draw_first(stream, int(now.step), reporter, tokenizer),
       mesh,
       num_steps=num_steps,
       checkpointer=checkpointer,
       reporter=reporter,
-      evaluate=evaluation.scores,
+      evaluate=evaluation.scorer(reporter, config.evals.num_pictures),
       eval_every=config.evals.every_steps,
-      save_every=config.save_every,
-      log_every=config.log_every,
+      flops_of=functools.partial(timing.batch_flops, sizes),
+      stop=stop,
+      ledger=ledger,
+      profile=profile,
+      **{key: config[key] for key in loop.RHYTHM},
     )
+    group.add_up("what was left out", stream.counters)
     for line in stream.left_out():
       reporter.say(f"left out of the rows: {line}")
-  evaluation.final(now, folder, name, config.evals.num_pictures)
+    name = command_line.config_name(read)
+    evaluation.final(now, folder, name, config.evals.num_pictures)
+    ledger.spent("evaluation", num_steps)
 
 
 def main(argv: Sequence[str]) -> int:
-  """Runs the command; a mistake in it is one sentence and status 2."""
-  try:
-    read = parse_flags(argv)
+  """Runs the command; its status is 2 for a mistake, 75 if asked to stop."""
+
+  def command():
+    read = command_line.read_flags(
+      argv, define_flags, required=["workdir"], example=EXAMPLE, doc=__doc__
+    )
     jax.config.update("jax_compilation_cache_dir", read.compilation_cache)
-    name = Path(read["config"].config_filename).stem
-    train(read.config, Path(read.workdir), name)
-  except (ValueError, OSError, FloatingPointError) as error:
-    if "--traceback" in argv:
-      raise
-    print(f"train.py: {in_words(error)}", file=sys.stderr)
-    return 2
-  return 0
+    with processes.start(**command_line.process_arguments(read)) as group:
+      run = functools.partial(train, read, group)
+      return stops.status_of(run, float(read.grace_seconds), group.agree)
+
+  return command_line.run(argv, command)
 
 
 if __name__ == "__main__":
-  sys.exit(main(sys.argv))
+  stops.leave(main(sys.argv))

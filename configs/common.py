@@ -157,6 +157,21 @@ def evaluation(
   )
 
 
+def group(
+  pattern: str, *, scale: float = 1.0, weight_decay: float | None = None
+) -> ConfigDict:
+  """Parameters that the optimizer treats in a way of their own.
+
+  pattern       regular expression, found in their paths: `^resampler/`
+  scale         times the learning rate
+  weight_decay  instead of the optimizer's; default: the optimizer's
+  """
+  fields = {"pattern": pattern, "scale": scale}
+  if weight_decay is not None:
+    fields["weight_decay"] = weight_decay
+  return ConfigDict(fields)
+
+
 def base(preset: str) -> ConfigDict:
   """The sections with their defaults, and the named model of presets.py."""
   config = ConfigDict()
@@ -182,8 +197,20 @@ def base(preset: str) -> ConfigDict:
   config.evals = _evals()
   # Steps between two lines of metrics.
   config.log_every = 50
+  # Project of Weights & Biases that gets them too; "" for none.
+  config.wandb = ""
   # Steps between two checkpoints; the last step is always saved.
   config.save_every = 1000
+  # Minutes between two checkpoints, whatever the step; 0: steps alone decide.
+  config.save_every_minutes = 0.0
+  # A step whose loss or gradient is not finite, or whose loss is a spike:
+  # "stop" ends the run, "skip" goes on without its update.
+  config.on_nonfinite = "stop"
+  # More skipped steps in a row than these end the run.
+  config.max_skips = 10
+  # A loss above this times the decaying mean of the losses before is a spike;
+  # 0: none is.
+  config.spike_factor = 0.0
   return config
 
 
@@ -282,12 +309,15 @@ def _optimizer() -> ConfigDict:
   # Peak, reached after the warm-up; the first update runs with 0.
   optimizer.learning_rate = 2e-4
   optimizer.warmup_steps = 375
-  # "polynomial", "cosine" or "constant", after the warm-up.
+  # After the warm-up: "polynomial", "linear", "cosine", "exponential", "wsd"
+  # (stable, then decay), "rsqrt" or "constant" (see docs/training.md).
   optimizer.schedule = "polynomial"
-  # Power of the polynomial.
+  # Power of "polynomial" and of the decay of "wsd".
   optimizer.power = 1.0
-  # Rate at the end of the schedule.
+  # Rate at the end of the schedule; "exponential" needs one above 0.
   optimizer.end_learning_rate = 0.0
+  # Part of the run in which the rate of "wsd" decays.
+  optimizer.decay_fraction = 0.1
   optimizer.b1 = 0.9
   optimizer.b2 = 0.98
   optimizer.eps = 1e-6
@@ -296,6 +326,23 @@ def _optimizer() -> ConfigDict:
   optimizer.decay_mask = "all"
   # Largest global L2 norm of the gradient; 0 leaves it as it is.
   optimizer.clip_norm = 2.0
+  # Regular expressions; parameters in whose paths one is found stay as they
+  # are, e.g. ("^vision/", "^decoder/").
+  optimizer.frozen = ()
+  # How much of the vision encoder is trained: -1 all of it, 0 nothing, k its
+  # last k layers and the norm behind them.
+  optimizer.vision_layers = -1
+  # Rates and weight decays of some parameters; the first group that a
+  # parameter is in counts. See `group`.
+  optimizer.groups = ()
+  # Times the learning rate for every vision layer below the last one, again
+  # and again; 1 for none, e.g. 0.8.
+  optimizer.vision_layer_decay = 1.0
+  # Part of an average of the parameters that each update keeps, e.g. 0.9999;
+  # 0 for no average. Where there is one it is what is evaluated.
+  optimizer.ema_decay = 0.0
+  # Shorter averages at the beginning: the part is at most (1 + t) / (10 + t).
+  optimizer.ema_warmup = True
   return optimizer
 
 
@@ -323,6 +370,9 @@ def _checkpoint() -> ConfigDict:
   checkpoint.best_metric = ""
   # "max" or "min" is best.
   checkpoint.best_mode = "max"
+  # Looks at every byte again when a checkpoint is written and restored; False:
+  # at names and sizes of its files, for checkpoints that take too long to read.
+  checkpoint.checksums = True
   return checkpoint
 
 
@@ -334,6 +384,6 @@ def _evals() -> ConfigDict:
   evals.tasks = ()
   # Questions asked at once.
   evals.batch_size = 64
-  # Pictures drawn in predictions.png.
+  # Pictures drawn in predictions.png, and for TensorBoard at each evaluation.
   evals.num_pictures = 16
   return evals

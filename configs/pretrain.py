@@ -119,6 +119,8 @@ def get_config(arg: str = "") -> ConfigDict:
     _text_only(config)
   if args.mesh:
     common.on_mesh(config, args.mesh)
+  # What a preemption without a warning may cost at most.
+  config.save_every_minutes = 20.0
   return config
 
 

@@ -30,6 +30,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32, UInt8
 
 Batch = dict[str, np.ndarray]
 
@@ -112,3 +113,12 @@ def batch_hash(batch: Mapping[str, Any]) -> str:
     digest.update(f"{key} {array.dtype.str} {array.shape}\n".encode())
     digest.update(array.tobytes())
   return digest.hexdigest()
+
+
+def denormalize(
+  images: Float32[np.ndarray, "*shape 3"],
+) -> UInt8[np.ndarray, "*shape 3"]:
+  """The pixels whose normalised values these are, for drawing."""
+  scaled = np.asarray(images) * np.float32(IMAGE_STDDEV)
+  pixels = (scaled + np.float32(IMAGE_MEAN)) * 255.0
+  return np.clip(np.round(pixels), 0, 255).astype(np.uint8)

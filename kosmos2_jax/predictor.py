@@ -12,7 +12,6 @@ nor torch is imported.
 import dataclasses
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import jax
 
@@ -46,6 +45,7 @@ class Predictor(Engine):
     *,
     dtype: str | None = None,
     batch_size: int = 16,
+    use_ema: bool = True,
   ) -> "Predictor":
     """Reads a checkpoint.
 
@@ -56,6 +56,8 @@ class Predictor(Engine):
       dtype: compute type, "float32" or "bfloat16"; by default a workdir's own,
         else float32.
       batch_size: see the class.
+      use_ema: takes a workdir's averaged parameters, where it has them; False
+        takes those of the last step.
 
     Raises:
       FileNotFoundError: if there is nothing, or a part of it is missing.
@@ -65,7 +67,7 @@ class Predictor(Engine):
     """
     # Separate layers answer faster on a CPU and compile longer elsewhere.
     on_cpu = jax.default_backend() == "cpu"
-    loaded = loading.load(Path(path), dtype, stacked=not on_cpu)
+    loaded = loading.load(path, dtype, stacked=not on_cpu, use_ema=use_ema)
     params = loading.to_device(loaded.params)
     return cls(
       loaded.model,

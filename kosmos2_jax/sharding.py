@@ -160,6 +160,48 @@ def check_batch_size(
     )
 
 
+def batch_share(mesh: Mesh) -> tuple[int, int]:
+  """Which part of every global batch this process reads, and of how many.
+
+  Raises:
+    ValueError: see `share_of`.
+  """
+  devices = mesh.devices.reshape(mesh.shape["data"] * mesh.shape["fsdp"], -1)
+  processes = [[d.process_index for d in row] for row in devices]
+  return share_of(jax.process_index(), processes)
+
+
+def share_of(
+  process: int, processes: Sequence[Sequence[int]]
+) -> tuple[int, int]:
+  """Which part of the rows a process reads, and of how many.
+
+  Processes whose devices share rows, along `tensor`, read the same part.
+
+  Args:
+    process: its number.
+    processes: for each part of the batch along `data` and `fsdp`, the
+      processes of the devices that hold it.
+
+  Raises:
+    ValueError: if the parts of two processes overlap, or are not equally large.
+  """
+  rows: dict[int, set[int]] = {}
+  for row, holders in enumerate(processes):
+    for holder in holders:
+      rows.setdefault(holder, set()).add(row)
+  parts = sorted({tuple(sorted(part)) for part in rows.values()})
+  size = len(parts[0])
+  overlap = size * len(parts) != len(processes)
+  if overlap or any(len(part) != size for part in parts):
+    raise ValueError(
+      f"the mesh gives {len(rows)} processes parts of the batch that overlap"
+      " or differ in size; choose config.mesh so that `tensor` divides the"
+      " devices of a process or is a multiple of them"
+    )
+  return parts.index(tuple(sorted(rows[process]))), len(parts)
+
+
 def put_batch(
   mesh: Mesh, batch: Mapping[str, np.ndarray]
 ) -> dict[str, jax.Array]:
@@ -219,21 +261,19 @@ def opt_state_shardings(
   mesh: Mesh,
   tx: optax.GradientTransformation,
   abstract_opt_state: PyTree,
-  params_shardings: PyTree,
 ) -> PyTree:
-  """Moments lie where their parameters lie; counters are on every device."""
+  """Moments lie where their parameters lie; counters are on every device.
 
-  def is_masked(leaf):
-    # Stands for a parameter that another part of the optimizer updates.
-    return isinstance(leaf, optax.MaskedNode)
-
+  Moments of a few parameters alone, or of the last layers of a stack, are
+  placed by the same rules.
+  """
   return optax.tree.map_params(
     tx,
-    lambda leaf, sharding: leaf if is_masked(leaf) else sharding,
+    lambda moments: param_shardings(mesh, moments),
     abstract_opt_state,
-    params_shardings,
     transform_non_params=lambda _: replicated(mesh),
-    is_leaf=is_masked,
+    # Whole trees of moments, whose paths are those of the parameters.
+    is_leaf=lambda _: True,
   )
 
 

@@ -149,6 +149,20 @@ def test_tasks_limit_and_default_output(config, checkpoint):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+  ("flags", "use_ema"), [((), True), (("--noema",), False)]
+)
+def test_averages_are_asked_unless_told_otherwise(
+  config, checkpoint, monkeypatch, capsys, flags, use_ema
+):
+  def read(path, **options):
+    raise ValueError(f"{path} {options['use_ema']}")
+
+  monkeypatch.setattr(eval_command.Predictor, "from_pretrained", read)
+  run(f"--config={config}", f"--checkpoint={checkpoint}", *flags)
+  assert f"{checkpoint} {use_ema}" in capsys.readouterr().err
+
+
 def test_a_hugging_face_folder_is_evaluated_alike(config, folder, capsys):
   assert not run(
     f"--config={config}",

@@ -45,16 +45,18 @@ _LEAVES = _k("text batch chips")
 _INPUT = _k("input") | {"data"}
 _MATHS = _k("models losses chunked_loss sharding activations optim")
 _RUNNING = _k(
-  "training generation evals convert predictor visualize benchmarks compiling"
+  "training generation evals convert predictor visualize drawing benchmarks"
+  " compiling"
 )
 _ROOTS = _k("tools") | set(SCRIPTS)
+_COMMAND_LINE = _k("command_line")
 _PRESETS = _k("models.presets")
 # The package itself loads nothing else.
 _VERSION = {"kosmos2_jax", "kosmos2_jax.__version__"}
 
 _INPUT_LIBRARIES = {"numpy", "tensorflow", "tensorflow_datasets"}
 _MATHS_LIBRARIES = {"numpy", "jax", "flax", "einops", "optax"}
-_RUNNING_LIBRARIES = {"orbax", "clu", "absl", "etils", "PIL", "rich"}
+_RUNNING_LIBRARIES = {"orbax", "clu", "absl", "etils", "PIL", "rich", "psutil"}
 _FORMATS = {"safetensors", "sentencepiece", "ml_dtypes"}  # of `convert`
 
 LAYERS = {
@@ -68,8 +70,11 @@ LAYERS = {
     _LEAVES | _MATHS | _RUNNING,
     _MATHS_LIBRARIES | _RUNNING_LIBRARIES | _FORMATS | {"matplotlib"},
   ),
+  "3 command line": Layer(_COMMAND_LINE, {"data"}, {"absl", "ml_collections"}),
   "3 roots": Layer(
-    _ROOTS, _LEAVES | _INPUT | _MATHS | _RUNNING | {"configs"}, ANYTHING
+    _ROOTS,
+    _LEAVES | _INPUT | _MATHS | _RUNNING | _COMMAND_LINE | {"configs"},
+    ANYTHING,
   ),
   "configs": Layer(
     {"configs"}, {"configs.common"} | _PRESETS, {"ml_collections"}
@@ -77,16 +82,18 @@ LAYERS = {
 }
 # Commands that stand beside the data they make; nothing imports them.
 COMMANDS = {"data.grit.make_photos": {"numpy", "PIL", "absl", "skimage"}}
-NOWHERE = {"torch", "torchvision", "transformers", "apache_beam"}
+NOWHERE = {"torch", "torchvision", "transformers", "apache_beam", "wandb"}
 # Who may ask for them, when called and not before: the reader of PyTorch's own
-# file format, the comparisons with the library itself, and builders that read
-# with Beam.
+# file format, the comparisons with the library itself, builders that read with
+# Beam, and the writer for who uses Weights & Biases.
 ASKERS = {
   "data.building.beam_build": {"apache_beam"},
   "kosmos2_jax.convert.fairseq": {"torch"},
   "kosmos2_jax.convert.peer": {"torch", "transformers"},
   "kosmos2_jax.benchmarks.systems": {"torch", "transformers"},
+  "kosmos2_jax.benchmarks.training_systems": {"torch", "transformers"},
   "kosmos2_jax.input.peer": {"transformers"},
+  "kosmos2_jax.training.wandb_writer": {"wandb"},
 }
 
 
@@ -187,6 +194,7 @@ def test_no_import_points_up():
     ("kosmos2_jax.training.loop", "from ml_collections import ConfigDict"),
     ("kosmos2_jax.training.loop", "from kosmos2_jax.tools import show_data"),
     ("kosmos2_jax.training.loop", "import train"),
+    ("kosmos2_jax.training.loop", "from kosmos2_jax import command_line"),
     ("kosmos2_jax", "from kosmos2_jax.input import pipeline"),
     ("configs.shapes", "import jax"),
     ("configs.shapes", "from kosmos2_jax.models import decoder"),

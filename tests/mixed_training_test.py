@@ -13,7 +13,7 @@ import pytest
 import train
 from kosmos2_jax.input import recipes
 from kosmos2_jax.models import presets
-from kosmos2_jax.training import checkpoint
+from kosmos2_jax.training import checkpoint, saved_params
 from tests.input import mixing_test
 
 # ml_collections reads config files in an old way.
@@ -56,7 +56,7 @@ def command(tmp_path, monkeypatch):
 def _params(workdir):
   description = json.loads((workdir / "model.json").read_text())
   model = presets.build(description["sizes"])
-  return checkpoint.restore_params(workdir, model)
+  return saved_params.restore(workdir, model)
 
 
 def test_kinds_train_together_and_resume(command, tmp_path, capfd):

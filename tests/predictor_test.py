@@ -539,6 +539,30 @@ def test_from_pretrained_gives_the_same_predictor(predictor, workdir):
   np.testing.assert_allclose(one.log_probs, other.log_probs, atol=1e-5)
 
 
+def test_from_pretrained_takes_averages_or_leaves_them(
+  predictor, workdir, tmp_path
+):
+  for name in ("model.json", "sentencepiece.bpe.model"):
+    (tmp_path / name).write_bytes((workdir / name).read_bytes())
+  resampler = predictor.params["resampler"]
+  state = state_lib.TrainState(
+    step=jnp.int32(7),
+    params=predictor.params,
+    opt_state={"count": jnp.zeros(1)},
+    ema_params={"resampler": jax.tree.map(jnp.zeros_like, resampler)},
+  )
+  with Checkpointer(tmp_path) as checkpointer:
+    checkpointer.save(state, 7, None)
+  mean, raw = (
+    Predictor.from_pretrained(tmp_path, use_ema=use_ema).params
+    for use_ema in (True, False)
+  )
+  np.testing.assert_array_equal(
+    raw["resampler"]["latents"], resampler["latents"]
+  )
+  np.testing.assert_array_equal(mean["resampler"]["latents"], 0.0)
+
+
 def test_from_pretrained_says_what_is_missing(tmp_path, workdir):
   with pytest.raises(FileNotFoundError, match="there is no 'nowhere'; give"):
     Predictor.from_pretrained("nowhere")

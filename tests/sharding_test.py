@@ -265,3 +265,32 @@ def test_devices_that_do_not_say_their_slice_are_cut_in_order():
   assert half == [[0, 1, 2, 3], [4, 5, 6, 7]]
   with pytest.raises(ValueError, match="8 devices are not 3 slices"):
     sharding.make_mesh({"data": 8, "num_slices": 3})
+
+
+@pytest.mark.parametrize(
+  ("processes", "shares"),
+  [
+    # A device each; two of each; two along `tensor` of one process.
+    ([[0], [1], [2], [3]], [(0, 4), (1, 4), (2, 4), (3, 4)]),
+    ([[0], [0], [1], [1]], [(0, 2), (1, 2)]),
+    ([[0, 0], [1, 1]], [(0, 2), (1, 2)]),
+    # `tensor` goes over two processes, which read the same rows.
+    ([[0, 1], [2, 3]], [(0, 2), (0, 2), (1, 2), (1, 2)]),
+    ([[0, 1]], [(0, 1), (0, 1)]),
+    # Neighbours on the torus need not be neighbours in the mesh.
+    ([[0], [1], [0], [1]], [(0, 2), (1, 2)]),
+  ],
+)
+def test_each_process_reads_the_rows_of_its_devices(processes, shares):
+  found = [sharding.share_of(i, processes) for i in range(len(shares))]
+  assert found == shares
+
+
+@pytest.mark.parametrize("processes", [[[0, 1], [1, 2]], [[0], [0], [1]]])
+def test_parts_that_overlap_are_refused(processes):
+  with pytest.raises(ValueError, match="parts of the batch that overlap"):
+    sharding.share_of(0, processes)
+
+
+def test_one_process_reads_everything():
+  assert sharding.batch_share(sharding.make_mesh((2, 2, 2))) == (0, 1)

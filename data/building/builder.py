@@ -20,6 +20,7 @@ before, writes beside the final folder, puts `manifest.json` there with the
 account of everything, and gives the folder its name in one step.
 """
 
+import abc
 import dataclasses
 import json
 import os
@@ -121,20 +122,21 @@ class FilesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   # ---- What a builder says.
 
   @classmethod
+  @abc.abstractmethod
   def find(cls, **arguments: Any) -> list[Unit]:
     """What there is to read, in the order in which the first of an id counts.
 
     Raises:
       FileNotFoundError, ValueError: no such files, in one sentence.
     """
-    raise NotImplementedError(f"{cls.__name__} has to say what it reads")
 
   @classmethod
+  @abc.abstractmethod
   def make_features(cls) -> dict[str, Any]:
     """The features of a record, most often a family of `features`."""
-    raise NotImplementedError(f"{cls.__name__} has to say what a record holds")
 
   @classmethod
+  @abc.abstractmethod
   def read(
     cls, unit: Unit, report: DropReport, arguments: dict[str, Any]
   ) -> Iterator[Record]:
@@ -147,7 +149,6 @@ class FilesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         them has to be yielded or dropped for one reason.
       arguments: with their defaults.
     """
-    raise NotImplementedError(f"{cls.__name__} has to read its files")
 
   @classmethod
   def files(

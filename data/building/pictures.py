@@ -24,7 +24,8 @@ JPEG_QUALITY = 95
 PNG_BIT_DEPTH_AT = 24
 
 ORIENTATION_TAG = 0x0112
-# What turns a stored picture upright, by its EXIF orientation.
+# What turns a stored picture upright, by its EXIF orientation. Pillow's
+# exif_transpose also writes the EXIF anew, which fails where it is damaged.
 _ORIENTATIONS = {
   2: Image.Transpose.FLIP_LEFT_RIGHT,
   3: Image.Transpose.ROTATE_180,

@@ -8,7 +8,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -66,7 +66,7 @@ def prepare(
     if not folder.exists():
       for leftover in folder.parent.glob("incomplete.*"):
         shutil.rmtree(leftover)
-      _write(builder, beam)
+      write(builder, beam)
       print(builder.report.table())
       return builder
   return builder_class(config=builder.builder_config, data_dir=data_dir)
@@ -95,8 +95,13 @@ def _beam_config(
   return beam_build.make_config(workers, options)
 
 
-def _write(builder: Any, beam: dict[str, Any]) -> None:
-  """Runs TFDS's preparation, which here downloads nothing."""
+def write(builder: Any, beam: Mapping[str, Any] | None = None) -> None:
+  """Runs TFDS's preparation, which here downloads nothing.
+
+  Args:
+    builder: any builder of TFDS.
+    beam: further fields of TFDS's DownloadConfig.
+  """
   if not sys.stderr.isatty():
     tfds.disable_progress_bar()
   with (
@@ -107,7 +112,7 @@ def _write(builder: Any, beam: dict[str, Any]) -> None:
     builder.download_and_prepare(
       download_dir=no_downloads,
       download_config=tfds.download.DownloadConfig(
-        try_download_gcs=False, **beam
+        try_download_gcs=False, **(beam or {})
       ),
     )
 

@@ -84,16 +84,8 @@ def read_mdetr(path: pathlib.Path, report: DropReport) -> Iterator[Annotation]:
       continue
     seen.add(image_id)
     annotation = boxes[image_id]
-    category_id = _key(annotation, "category_id")
-    yield Annotation(
-      index=index,
-      text=image.get("caption"),
-      image_file=image.get("file_name"),
-      size=(image.get("width"), image.get("height")),
-      box_xywh=annotation.get("bbox"),
-      category_id=category_id,
-      category=names.get(category_id, ""),
-      where=where,
+    yield _annotation(
+      index, image.get("caption"), image, annotation, annotation, names, where
     )
 
 
@@ -157,18 +149,31 @@ def read_refer(
         _drop(report, reason, f"{where}:{sentence_id}")
         continue
       seen.add(sentence_id)
-      category_id = _key(reference, "category_id")
-      yield Annotation(
-        index=index,
-        text=sentence.get("sent"),
-        # The reference's own file_name ends with the number of its box.
-        image_file=image.get("file_name"),
-        size=(image.get("width"), image.get("height")),
-        box_xywh=box.get("bbox"),
-        category_id=category_id,
-        category=names.get(category_id, ""),
-        where=f"{where}:{sentence_id}",
+      # The reference's own file_name ends with the number of its box.
+      yield _annotation(
+        index,
+        sentence.get("sent"),
+        image,
+        box,
+        reference,
+        names,
+        f"{where}:{sentence_id}",
       )
+
+
+def _annotation(index, text, image, box, of_category, names, where):
+  """What both formats say, in one form; nothing is checked yet."""
+  category_id = _key(of_category, "category_id")
+  return Annotation(
+    index=index,
+    text=text,
+    image_file=image.get("file_name"),
+    size=(image.get("width"), image.get("height")),
+    box_xywh=box.get("bbox"),
+    category_id=category_id,
+    category=names.get(category_id, ""),
+    where=where,
+  )
 
 
 def _drop(report: DropReport, reason: Drop, where: str) -> None:

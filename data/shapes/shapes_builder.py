@@ -6,16 +6,12 @@ source = builder.as_data_source("train")
 """
 
 import argparse
-import contextlib
 import dataclasses
 import fcntl
-import io
 import json
 import os
 import pathlib
 import shutil
-import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -23,6 +19,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
+from data.building import preparing
 from data.shapes import rendering, scenes, world
 
 MANIFEST = "manifest.json"
@@ -195,29 +192,14 @@ def prepare(
         # living one writes here.
         for leftover in final.parent.glob(f"incomplete.*_{final.name}"):
           shutil.rmtree(leftover)
-        _render(builder)
+        logging.info("Rendering shapes to %s.", builder.data_dir)
+        preparing.write(builder)
   _check_numbers(builder)
   return builder
 
 
 def _builder(root: pathlib.Path, config: str | ShapesConfig) -> Shapes:
   return Shapes(data_dir=root, config=config, file_format="array_record")
-
-
-def _render(builder: Shapes) -> None:
-  """Runs TFDS's preparation without network, downloads and false promises."""
-  logging.info("Rendering shapes to %s.", builder.data_dir)
-  if not sys.stderr.isatty():
-    tfds.disable_progress_bar()
-  with (
-    tempfile.TemporaryDirectory() as no_downloads,
-    # TFDS prints that it downloads something of unknown size.
-    contextlib.redirect_stdout(io.StringIO()),
-  ):
-    builder.download_and_prepare(
-      download_dir=no_downloads,
-      download_config=tfds.download.DownloadConfig(try_download_gcs=False),
-    )
 
 
 def _check_numbers(builder: Shapes) -> None:

@@ -9,7 +9,7 @@ import functools
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -168,7 +168,7 @@ def measure_loading(checkpoint: Path, with_theirs: bool) -> list[Result]:
   results = []
   for i, (case, unit) in enumerate(cases):
     values = {name: [value[i]] for name, value in found.items()}
-    results.append(_result(case, unit, values))
+    results.append(compare(case, unit, values))
   return results
 
 
@@ -195,7 +195,7 @@ def measure_case(
   for repeat in range(repeats):
     for name in list(runs)[:: -1 if repeat % 2 else 1]:
       values[name].append(runs[name]())
-  return _result(case, unit, values)
+  return compare(case, unit, values)
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -240,7 +240,16 @@ def without_picture(
   return {"tokens": tokens, "image_mask": None, "images": None}
 
 
-def _result(case, unit, values) -> Result:
+def compare(
+  case: str, unit: str, values: Mapping[str, Sequence[float]]
+) -> Result:
+  """The medians, and those of the ratios; see `Result`.
+
+  Args:
+    case: what it is called.
+    unit: of the values.
+    values: system -> its measurements, in the order they were made.
+  """
   ours, theirs = (values.get(name) for name in SYSTEMS)
   ratios = []
   if theirs:

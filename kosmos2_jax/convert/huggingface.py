@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from etils import epath
+
 from kosmos2_jax.convert.weights import read_json
 
 CONFIG_FILE = "config.json"
@@ -105,7 +107,7 @@ def vision_sizes(path: Path, section: Mapping[str, Any]) -> dict[str, Any]:
   }
 
 
-def ngram_size(folder: Path) -> int:
+def ngram_size(folder: Path | epath.Path) -> int:
   """`no_repeat_ngram_size` of generation_config.json; 0 where it is not."""
   path = folder / GENERATION_FILE
   found = read_json(path) if path.is_file() else {}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+from etils import epath
 
 from kosmos2_jax.convert import (
   fairseq,
@@ -17,12 +18,13 @@ from kosmos2_jax.convert import (
 from kosmos2_jax.models import presets, stacking
 from kosmos2_jax.models.kosmos2 import Kosmos2
 from kosmos2_jax.text.tokenizer import MODEL_FILE, Tokenizer
-from kosmos2_jax.training import checkpoint, state, workdir
+from kosmos2_jax.training import checkpoint, saved_params, state, workdir
 
 KINDS = (
   "a workdir that train.py wrote, a Hugging Face folder of Kosmos-2, or the"
   " original's kosmos-2.pt"
 )
+AnyPath = Path | epath.Path
 TORCH_SUFFIXES = (".pt", ".pth", ".bin")
 
 
@@ -49,34 +51,47 @@ class Checkpoint(NamedTuple):
 
 
 def load(
-  path: Path, dtype: str | None = None, *, stacked: bool = True
+  path: str | os.PathLike,
+  dtype: str | None = None,
+  *,
+  stacked: bool = True,
+  use_ema: bool = True,
 ) -> Checkpoint:
   """Reads a checkpoint.
 
   Args:
-    path: one of `KINDS`.
+    path: one of `KINDS`; a workdir may be anywhere that epath opens.
     dtype: compute type of the model; by default a workdir's own, else float32.
     stacked: how the model holds its layers, see `models.stacking`.
+    use_ema: takes a workdir's averaged parameters, where it has them.
 
   Raises:
     FileNotFoundError: when there is nothing, or a part of it is missing.
     ValueError: for anything that is no such checkpoint, or whose weights are
       not those of the model it describes.
   """
+  path = _open(path)
+  if not isinstance(path, Path):
+    return _workdir(path, dtype, stacked)
   if path.is_file() and path.suffix in TORCH_SUFFIXES:
     return _fairseq(path, dtype or "float32", stacked)
   if not path.is_dir():
     raise FileNotFoundError(f"there is no {str(path)!r}; give {KINDS}")
   if huggingface.is_folder(path):
     return _huggingface(path, dtype or "float32", stacked)
-  return _workdir(path, dtype, stacked)
+  return _workdir(path, dtype, stacked, use_ema)
 
 
-def describe(path: Path) -> tuple[dict[str, Any], Tokenizer]:
+def describe(path: str | os.PathLike) -> tuple[dict[str, Any], Tokenizer]:
   """Sizes and tokenizer of a checkpoint, without its weights.
 
   Raises: as `load`.
   """
+  path = _open(path)
+  if not isinstance(path, Path):
+    _check_workdir(path)
+    sizes, _, tokenizer = read_workdir(path)
+    return sizes, tokenizer
   if path.is_file() and path.suffix in TORCH_SUFFIXES:
     sizes = fairseq.sizes_of(fairseq.TorchFile(path))
     return sizes, Tokenizer.from_file(
@@ -92,7 +107,7 @@ def describe(path: Path) -> tuple[dict[str, Any], Tokenizer]:
   return sizes, tokenizer
 
 
-def read_workdir(folder: Path) -> tuple[dict[str, Any], str, Tokenizer]:
+def read_workdir(folder: AnyPath) -> tuple[dict[str, Any], str, Tokenizer]:
   """Sizes, compute type and tokenizer of a run, which may not have begun.
 
   Raises:
@@ -107,14 +122,20 @@ def read_workdir(folder: Path) -> tuple[dict[str, Any], str, Tokenizer]:
       f" {sorted(description)}."
     )
   sizes = description["sizes"]
-  tokenizer = Tokenizer.from_file(folder / MODEL_FILE, sizes["num_bins"])
+  model_bytes = (folder / MODEL_FILE).read_bytes()
+  tokenizer = Tokenizer.from_bytes(model_bytes, sizes["num_bins"])
   return sizes, description["dtype"], tokenizer
 
 
-def folder_of(path: str | os.PathLike) -> Path:
+def folder_of(path: str | os.PathLike) -> AnyPath:
   """The folder of a checkpoint: itself, or the one that its file is in."""
-  folder = Path(path)
+  folder = _open(path)
   return folder.parent if folder.is_file() else folder
+
+
+def _open(path: str | os.PathLike) -> AnyPath:
+  """The path; one of this machine is a plain one, for foreign libraries."""
+  return epath.Path(path) if "://" in os.fspath(path) else Path(path)
 
 
 def to_device(params: dict[str, Any]) -> dict[str, Any]:
@@ -128,11 +149,13 @@ def to_device(params: dict[str, Any]) -> dict[str, Any]:
   return params
 
 
-def _workdir(folder: Path, dtype: str | None, stacked: bool) -> Checkpoint:
+def _workdir(
+  folder: AnyPath, dtype: str | None, stacked: bool, use_ema: bool
+) -> Checkpoint:
   _check_workdir(folder)
   sizes, own_dtype, tokenizer = read_workdir(folder)
   model = presets.build(sizes, dtype=dtype or own_dtype)
-  params, step = checkpoint.restore_params(folder, model)
+  params, step = saved_params.restore(folder, model, use_ema=use_ema)
   if not stacked:
     model = presets.build(sizes, dtype=dtype or own_dtype, stacked=False)
     params = stacking.separate(params)
@@ -141,7 +164,7 @@ def _workdir(folder: Path, dtype: str | None, stacked: bool) -> Checkpoint:
   return Checkpoint(model, sizes, params, tokenizer, step, ngram_size)
 
 
-def _check_workdir(folder: Path) -> None:
+def _check_workdir(folder: AnyPath) -> None:
   for name in (workdir.MODEL_FILE, MODEL_FILE, checkpoint.FOLDER):
     if not (folder / name).exists():
       raise FileNotFoundError(

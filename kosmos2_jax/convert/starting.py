@@ -1,11 +1,11 @@
 """What a run starts with: random numbers, a CLIP's encoder, or a checkpoint."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 
 from kosmos2_jax.convert import clip, loading
 from kosmos2_jax.text.tokenizer import Tokenizer
@@ -31,7 +31,7 @@ class Start:
     *,
     init_from: str = "",
     vision_from: str = "",
-    folder: Path | None = None,
+    folder: epath.Path | None = None,
   ):
     """Reads sizes and tokenizer; weights are read by `parameters`.
 
@@ -60,7 +60,7 @@ class Start:
       if began:
         self.sizes, _, self.tokenizer = loading.read_workdir(folder)
       else:
-        self.sizes, self.tokenizer = loading.describe(Path(init_from))
+        self.sizes, self.tokenizer = loading.describe(init_from)
     else:
       self.tokenizer = Tokenizer.load(tokenizer, sizes["num_bins"])
       vocab_size = sizes["vocab_size"] or self.tokenizer.vocab.size
@@ -78,7 +78,7 @@ class Start:
     """
     if not self._init_from:
       return clip.start_from(self._vision_from, self.sizes, say)
-    loaded = loading.load(Path(self._init_from))
+    loaded = loading.load(self._init_from)
     if loaded.sizes != self.sizes:
       raise ValueError(
         f"expected a model of the sizes in the workdir's {workdir.MODEL_FILE}"

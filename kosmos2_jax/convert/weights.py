@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from etils import epath
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -173,7 +174,7 @@ def _open(file: Path) -> safe_open:
     ) from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path | epath.Path) -> dict[str, Any]:
   """The object in a JSON file; ValueError if there is none."""
   try:
     content = json.loads(path.read_text())

@@ -17,6 +17,7 @@ from kosmos2_jax.evals.rec import ReferringExpression
 from kosmos2_jax.evals.report import (
   draw_predictions,
   make_table,
+  sample_pictures,
   write_results,
 )
 from kosmos2_jax.evals.results import Results, Sample, TaskResult
@@ -31,6 +32,7 @@ __all__ = [
   "make_table",
   "make_tasks",
   "run",
+  "sample_pictures",
   "write_results",
 ]
 

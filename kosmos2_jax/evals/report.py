@@ -1,11 +1,14 @@
 """What people see of an evaluation: a table, a file of numbers, a picture."""
 
+import io
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+from etils import epath
+from jaxtyping import UInt8
 from PIL import Image
 from rich.table import Table
 
@@ -71,11 +74,11 @@ def write_results(
       for name, result in results.tasks.items()
     },
   }
-  path = Path(path)
+  path = epath.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  unfinished = path.with_name(path.name + ".tmp")
+  unfinished = path.parent / f"{path.name}.tmp"
   unfinished.write_text(json.dumps(content, indent=2) + "\n")
-  os.replace(unfinished, path)
+  unfinished.replace(path)
 
 
 def draw_predictions(results: Results, path: str | os.PathLike) -> None:
@@ -104,9 +107,26 @@ def draw_predictions(results: Results, path: str | os.PathLike) -> None:
   ]
   if not grids:
     raise ValueError("no picture was kept; run the tasks with num_pictures.")
-  path = Path(path)
+  path = epath.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  visualize.grid(grids, columns=1).save(path)
+  encoded = io.BytesIO()
+  visualize.grid(grids, columns=1).save(encoded, "PNG")
+  path.write_bytes(encoded.getvalue())
+
+
+def sample_pictures(
+  results: Results,
+) -> dict[str, UInt8[np.ndarray, "height width 3"]]:
+  """Each kept picture by itself, drawn as in `predictions.png`.
+
+  By a name that stays the same from one evaluation to the next, as the
+  examples do: `TASK/picture_00` and so on.
+  """
+  return {
+    f"{task}/picture_{index:02d}": np.asarray(_draw(task, sample))
+    for task, result in results.tasks.items()
+    for index, sample in enumerate(result.samples)
+  }
 
 
 def _draw(task: str, sample: Sample) -> Image.Image:

@@ -181,12 +181,3 @@ def normalize(
   scale = np.float32(1) / (np.float32(IMAGE_STDDEV) * np.float32(255))
   shifted = tf.cast(pixels, tf.float32) - np.broadcast_to(mean, shape)
   return shifted * np.broadcast_to(scale, shape)
-
-
-def denormalize(
-  images: Float32[np.ndarray, "*shape 3"],
-) -> UInt8[np.ndarray, "*shape 3"]:
-  """The pixels that `normalize` was given, for drawing."""
-  scaled = np.asarray(images) * np.float32(IMAGE_STDDEV)
-  pixels = (scaled + np.float32(IMAGE_MEAN)) * 255.0
-  return np.clip(np.round(pixels), 0, 255).astype(np.uint8)

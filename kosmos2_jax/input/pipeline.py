@@ -182,6 +182,11 @@ class Stream:
     """Kind, tokens and pictures of every example of a step, before packing."""
     return self._maker.sizes(step)
 
+  @property
+  def counters(self) -> list[collections.Counter]:
+    """`counts` and those of the kinds, to be added up over shards."""
+    return [self.counts, *self.kind_counts.values()]
+
   def left_out(self) -> Iterator[str]:
     """A line for each reason in `counts`: how often, and in which kinds."""
     for reason, count in sorted(self.counts.items()):

@@ -18,6 +18,7 @@ and one with words and pictures in any order:
 """
 
 import abc
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -106,6 +107,23 @@ class TfdsSource(Source):
   def __getitems__(self, indices: Sequence[int]) -> list[Example]:
     """The examples of these numbers, in this order."""
     return [self._parse(r) for r in self._records.__getitems__(list(indices))]
+
+
+def task_examples(
+  tasks: Mapping[str, Any], load: Callable[[str, str], Source]
+) -> dict[str, Callable[[int], Iterator[Example]]]:
+  """For each task of an evaluation its `eval_examples`, from how many.
+
+  Args:
+    tasks: have `dataset`, `split` and `where`.
+    load: from data set and split to a source.
+  """
+  return {
+    name: functools.partial(
+      eval_examples, load(task.dataset, task.split), where=task.where
+    )
+    for name, task in tasks.items()
+  }
 
 
 def eval_examples(

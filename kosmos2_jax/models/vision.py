@@ -106,6 +106,8 @@ class VisionEncoder(nn.Module):
     attention: see `attention.attend`.
     remat: see `stacking.scan_layers`.
     unroll: see `stacking.scan_layers`.
+    frozen_depth: how many of the first layers are a stack of their own, which
+      training never goes back through: `frozen_layers`, before `layers`.
   """
 
   image_size: int
@@ -121,6 +123,7 @@ class VisionEncoder(nn.Module):
   attention: str = "xla"
   remat: str = "none"
   unroll: int = 1
+  frozen_depth: int = 0
 
   @property
   def num_patches(self) -> int:
@@ -169,12 +172,27 @@ class VisionEncoder(nn.Module):
       "positions", self._position_init(), (self.num_patches, self.width)
     )
     x = layers.layer_norm("pre_norm", self.dtype)(x + positions)
+    if self.frozen_depth:
+      frozen = stacking.scan_layers(
+        VisionLayer,
+        depth=self.frozen_depth,
+        remat="none",  # there is no backward pass to keep anything for
+        unroll=self.unroll,
+        num_broadcast=0,
+      )(
+        self.num_heads,
+        self.mlp_dim,
+        self.attention,
+        dtype=self.dtype,
+        name="frozen_layers",
+      )
+      x, _ = stacking.run_layers(frozen, x, None, True)
     stack = stacking.make_layers(
       VisionLayer,
       self.num_heads,
       self.mlp_dim,
       self.attention,
-      depth=self.depth,
+      depth=self.depth - self.frozen_depth,
       stacked=self.stacked,
       dtype=self.dtype,
       remat=self.remat,

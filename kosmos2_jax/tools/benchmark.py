@@ -13,9 +13,17 @@ are compared, too. Use an otherwise idle machine.
 Prints what an example costs the processor, from the file to the batch: whole
 streams of 640 x 480 JPEGs and of the same stored small, each stage, and the
 processor of `transformers` on the same pictures and captions.
+
+  taskset -c 0,1 python -m kosmos2_jax.tools.benchmark train --output=train.json
+
+Prints the time of an update and the memory of training beside `transformers`
+on PyTorch: random weights of about 40 and 160 million parameters, the same for
+both, 4 rows of 128 tokens with a picture each, float32, AdamW. Losses and new
+weights of both are compared, too. Both use the processors the command may use.
 """
 
 import io
+import itertools
 import json
 import os
 import platform
@@ -28,14 +36,13 @@ from pathlib import Path
 # Before TensorFlow is loaded: its greetings are no part of the output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import jax
 from absl import flags
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from data import load_source
-from kosmos2_jax.benchmarks import inference
+from kosmos2_jax.benchmarks import inference, tables, training
 from kosmos2_jax.convert import huggingface, peer, processor
 from kosmos2_jax.input import speed
 from kosmos2_jax.input.sources import TfdsSource
@@ -48,39 +55,17 @@ SIZES = ((640, 480), (341, 256), (298, 224))
 COPIES = 10
 
 
-def show(results: Sequence[inference.Result]) -> Table:
-  """The results as a table."""
-  table = Table()
-  for name in ("case", "unit"):
-    table.add_column(name)
-  for name in ("ours", "theirs", "ratio", "lowest … highest"):
-    table.add_column(name, justify="right")
-  table.add_column("same answers")
-  for result in results:
-    low_high = ""
-    if len(result.ratios) > 1:
-      low_high = f"{min(result.ratios):.2f} … {max(result.ratios):.2f}"
-    table.add_row(
-      result.case,
-      result.unit,
-      f"{result.ours:.3g}",
-      "" if result.theirs is None else f"{result.theirs:.3g}",
-      "" if result.ratio is None else f"{result.ratio:.2f}",
-      low_high,
-      {True: "yes", False: "NO", None: ""}[result.same_tokens],
-    )
-  return table
-
-
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns its status."""
-  commands = {"inference": _inference, "input": _input}
+  commands = {"inference": _inference, "input": _input, "train": _train}
   words = [word for word in argv[1:] if not word.startswith("-")]
   try:
     if {"--help", "-h"} & set(argv):
       print(__doc__)
     if len(words) != 1 or words[0] not in commands:
-      raise ValueError('say what to measure; there are "inference" and "input"')
+      raise ValueError(
+        'say what to measure; there are "inference", "input" and "train"'
+      )
     return commands[words[0]](argv)
   except (flags.Error, ImportError, OSError, ValueError) as error:
     if "--traceback" in argv:
@@ -129,6 +114,70 @@ def _inference(argv: Sequence[str]) -> int:
   return int(any(result.same_tokens is False for result in results))
 
 
+def _train(argv: Sequence[str]) -> int:
+  read = flags.FlagValues()
+  define = {"flag_values": read}
+  flags.DEFINE_multi_enum(
+    "size", ("40m", "160m"), tuple(training.SIZES), "Of the model.", **define
+  )
+  flags.DEFINE_multi_enum(
+    "targets",
+    training.TARGETS,
+    training.TARGETS,
+    "What the loss counts: words behind pictures, or every token.",
+    **define,
+  )
+  flags.DEFINE_bool("memory", True, "Measure memory, too.", **define)
+  # The values that are fastest on a CPU; see docs/training.md.
+  flags.DEFINE_integer(
+    "unroll", 1, "See config.model.unroll.", lower_bound=1, **define
+  )
+  flags.DEFINE_string("remat", "dots", "See config.model.remat.", **define)
+  flags.DEFINE_integer(
+    "loss_chunk", 128, "See config.model.loss_chunk.", lower_bound=1, **define
+  )
+  if not _read(read, argv):
+    return 0
+  compare = _can_compare(read)
+  compute = {
+    name: read[name].value for name in ("unroll", "remat", "loss_chunk")
+  }
+  results, agreements = [], {}
+  for size, targets in itertools.product(read.size, read.targets):
+    with tempfile.TemporaryDirectory() as folder:
+      found, agreement = training.measure_training(
+        Path(folder),
+        size,
+        targets=targets,
+        repeats=read.repeats,
+        compute=compute,
+        with_theirs=compare,
+        with_memory=read.memory,
+      )
+    results += found
+    if agreement:
+      agreements[f"{size}, {targets}"] = agreement._asdict()
+      print(
+        f"{size}, {targets}: losses differ by {agreement.loss:.1e} of"
+        f" themselves, updates by {agreement.update:.1e}:"
+        f" {'the same' if agreement.same else 'NOT the same'}",
+        flush=True,
+      )
+  Console().print(tables.show(results))
+  if read.output:
+    more = {"compute": compute, "agreement": agreements}
+    tables.write(Path(read.output), results, more)
+  return int(not all(found["same"] for found in agreements.values()))
+
+
+def _can_compare(read: flags.FlagValues) -> bool:
+  """Whether theirs is to be measured, too; says what is missing for it."""
+  missing = peer.missing() if read.compare else ""
+  if missing:
+    print(f"ours alone is measured; to compare, pip install {missing}")
+  return read.compare and not missing
+
+
 def _input(argv: Sequence[str]) -> int:
   read = flags.FlagValues()
   define = {"flag_values": read}
@@ -156,9 +205,7 @@ def _input(argv: Sequence[str]) -> int:
   )
   if not _read(read, argv):
     return 0
-  missing = peer.missing()
-  if read.compare and missing:
-    print(f"ours alone is measured; to compare, pip install {missing}")
+  compare = _can_compare(read)
   tokenizer = Tokenizer.load(read.tokenizer, 32)
   options = speed.Options(
     tokenizer, per_step=read.per_step, num_threads=read.num_threads
@@ -176,7 +223,7 @@ def _input(argv: Sequence[str]) -> int:
       sources,
       options,
       repeats=read.repeats,
-      folder=name if read.compare and not missing else None,
+      folder=name if compare else None,
     )
     memory = speed.measure_memory(
       next(iter(sources.values())), options, read.memory_examples
@@ -263,9 +310,7 @@ def _run(read: flags.FlagValues) -> list[inference.Result]:
       f"{str(checkpoint)!r} is no Hugging Face folder of Kosmos-2;"
       " tools.convert --format=huggingface makes one of any checkpoint"
     )
-  missing = peer.missing()
-  if read.compare and missing:
-    print(f"ours alone is measured; to compare, pip install {missing}")
+  compare = _can_compare(read)
   console = Console()
   results = []
   for result in inference.measure_inference(
@@ -275,20 +320,14 @@ def _run(read: flags.FlagValues) -> list[inference.Result]:
     new_tokens=read.new_tokens,
     num_pictures=read.num_pictures,
     batch_size=read.batch_size,
-    with_theirs=read.compare and not missing,
+    with_theirs=compare,
   ):
     results.append(result)
     ratio = "" if result.ratio is None else f", ratio {result.ratio:.2f}"
     print(f"{result.case}: {result.ours:.3g} {result.unit}{ratio}", flush=True)
-  console.print(show(results))
+  console.print(tables.show(results))
   if read.output:
-    machine = {
-      "machine": platform.processor() or platform.machine(),
-      "devices": [str(device) for device in jax.devices()],
-      "jax": jax.__version__,
-    }
-    content = machine | {"results": [result._asdict() for result in results]}
-    Path(read.output).write_text(json.dumps(content, indent=2) + "\n")
+    tables.write(Path(read.output), results, {})
   return results
 
 

@@ -38,7 +38,7 @@ from kosmos2_jax.convert import (
   verify,
   weights,
 )
-from kosmos2_jax.training import checkpoint, workdir
+from kosmos2_jax.training import saved_params, workdir
 
 FORMATS = ("orbax", "huggingface")
 
@@ -81,7 +81,7 @@ def convert(
   huggingface.write_generation(target, loaded.no_repeat_ngram_size)
   if form == "orbax":
     workdir.describe_run(target, None, sizes, dtype, tokenizer.model_bytes)
-    checkpoint.save_params(target, params, loaded.step or 0)
+    saved_params.save(target, params, loaded.step or 0)
   else:
     huggingface.write_config(target, sizes, dtype)
     processor.write(target, tokenizer, sizes["vision"]["image_size"])

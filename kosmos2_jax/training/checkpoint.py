@@ -1,28 +1,38 @@
 """Checkpoints: written in the background, whole or not at all, read exactly.
 
-A checkpoint `checkpoints/<step>` of a workdir holds `params` and `opt_state`;
-its step is its name. It is written to a temporary folder and renamed when
-complete, so a process killed at any moment leaves complete ones only.
+A checkpoint `checkpoints/<step>` of a workdir holds `params`, `opt_state`, the
+`guard` and, where parameters are averaged, `ema_params`; its step is its name.
+It is written to a temporary folder and renamed when complete, so a process
+killed at any moment leaves complete ones only. What happens to them later is
+found by their manifests (see `integrity`).
 """
 
+import json
 import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jaxtyping import PyTree
+from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
-from kosmos2_jax.sharding import param_path
+from kosmos2_jax.training import guard, integrity
 from kosmos2_jax.training import state as state_lib
+from kosmos2_jax.training.matching import check_shapes
+from kosmos2_jax.training.processes import ALONE, Group
 from kosmos2_jax.training.state import TrainState
+from kosmos2_jax.training.workdir import open_folder
 
 FOLDER = "checkpoints"
 BEST_MODES = ("max", "min")
+# In the metadata of a checkpoint: its step was to be evaluated, and was not.
+_OWED = "evaluation_owed"
+
+
+class SaveError(OSError):
+  """A checkpoint could not be written; those before it are as they were."""
 
 
 class Checkpointer:
@@ -30,16 +40,22 @@ class Checkpointer:
 
   Keeps the newest `keep`, and the one with the best score where a score is
   named. Saving copies the state to the host and returns; a failure of the
-  background write is raised by the next call.
+  background write is raised by the next `check`, `save`, `wait` or `close`.
 
   Args:
     workdir: folder of the run; made if it does not exist.
     keep: how many of the newest to keep, at least 1.
     best_metric: name of the score, or "" for none.
     best_mode: "max" or "min" is best.
+    checksums: whether every byte that was written is looked at again, when a
+      checkpoint is written and when it is restored; else names and sizes.
+    say: takes a line about a damaged checkpoint, and about averages that begin
+      or end with a restart.
+    group: the processes; each writes its part, process 0 what is one thing.
 
   Raises:
     ValueError: for a wrong `keep` or `best_mode`.
+    OSError: if checkpoints cannot be written there.
   """
 
   def __init__(
@@ -49,6 +65,9 @@ class Checkpointer:
     keep: int = 1,
     best_metric: str = "",
     best_mode: str = "max",
+    checksums: bool = True,
+    say: Callable[[str], None] = print,
+    group: Group = ALONE,
   ):
     if keep < 1:
       raise ValueError(f"checkpoint.keep is at least 1; found {keep}.")
@@ -69,15 +88,23 @@ class Checkpointer:
           keep_checkpoints_without_metrics=False,
         )
       )
-    self._folder = Path(workdir).absolute() / FOLDER
+    self._checksums = checksums
+    self._say = say
+    self._folder = open_folder(workdir) / FOLDER
+    self._saving = None  # the step, and how many bytes
+    self._group = group
+    if group.is_main:
+      integrity.check_writable(self._folder)
+    group.wait("the folder of checkpoints")
     self._manager = ocp.CheckpointManager(
       self._folder,
-      item_handlers=_handlers("params", "opt_state"),
+      item_handlers=handlers("params", "opt_state", "guard", "ema_params"),
       options=ocp.CheckpointManagerOptions(
         preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
         # What a killed process left half-written is of no use to anybody.
         cleanup_tmp_directories=True,
         save_root_metadata=False,
+        async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
         **options,
       ),
     )
@@ -97,7 +124,12 @@ class Checkpointer:
     return sorted(self._manager.all_steps())
 
   def save(
-    self, state: TrainState, step: int, scores: Mapping[str, float] | None
+    self,
+    state: TrainState,
+    step: int,
+    scores: Mapping[str, float] | None,
+    *,
+    owes_evaluation: bool = False,
   ) -> None:
     """Saves the state after `step` updates, unless it is saved already.
 
@@ -105,9 +137,11 @@ class Checkpointer:
       state: its arrays may be donated as soon as this returns.
       step: the value of `state.step`, known without asking the device.
       scores: of an evaluation of this state, if there was one.
+      owes_evaluation: whether there should have been one.
 
     Raises:
       ValueError: if there are scores, but not the one that tells the best.
+      SaveError: if this save, or the one before, failed.
     """
     if scores is not None and self.best_metric:
       if self.best_metric not in scores:
@@ -117,34 +151,76 @@ class Checkpointer:
         )
     else:
       scores = None
-    self._manager.check_for_errors()
+    self.wait()
     if step in self._manager.all_steps():
+      if scores is not None:
+        self._add_scores(step, scores)
       return
-    self._manager.save(
-      step,
-      args=ocp.args.Composite(
-        params=ocp.args.StandardSave(state.params),
-        opt_state=ocp.args.StandardSave(state.opt_state),
-      ),
-      metrics=None if scores is None else dict(scores),
-      force=True,
-    )
+    items = {"params": state.params, "opt_state": state.opt_state}
+    if state.guard is not None:
+      items["guard"] = state.guard
+    if state.ema_params is not None:
+      items["ema_params"] = state.ema_params
+    self._saving = step, sum(x.nbytes for x in jax.tree.leaves(items))
+    try:
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(
+          **{name: ocp.args.StandardSave(item) for name, item in items.items()}
+        ),
+        metrics=None if scores is None else dict(scores),
+        custom_metadata={_OWED: owes_evaluation},
+        force=True,
+      )
+    except Exception as error:
+      raise self._failure(error) from error
+
+  def check(self) -> None:
+    """Raises SaveError if the last save failed; costs next to nothing."""
+    if self._saving and not self._manager.is_saving_in_progress():
+      self.wait()
+
+  def wait(self) -> None:
+    """Waits until all is written; raises SaveError if that failed."""
+    try:
+      self._manager.wait_until_finished()
+    except Exception as error:
+      raise self._failure(error) from error
+    self._saving = None
+
+  def owes_evaluation(self, step: int) -> bool:
+    """Whether a saved step was to be evaluated when the run stopped."""
+    if step not in self._manager.all_steps() or self._manager.metrics(step):
+      return False
+    metadata = self._manager.metadata(step)
+    return bool((metadata.custom_metadata or {}).get(_OWED))
 
   def restore(
     self, abstract: TrainState, step: int | None = None
   ) -> TrainState:
     """The saved state, bit for bit, on the devices `abstract` names.
 
+    Averages that `abstract` has and the checkpoint has not begin with the
+    parameters, and those that only the checkpoint has are left; either is said.
+
     Args:
       abstract: see `state.abstract_state`; the mesh may differ from the one
         that saved.
-      step: which checkpoint; default: the newest.
+      step: which checkpoint; default: the newest whole one. Damaged ones are
+        moved to `damaged_checkpoints` of the workdir, and it is said.
 
     Raises:
-      ValueError: naming the first array that differs from `abstract`.
+      ValueError: naming the first array that differs from `abstract`, or the
+        damaged file of the step that was asked for, or if none is whole.
       FileNotFoundError: if there is no checkpoint.
     """
-    step = _find(self._folder, self._manager, step)
+    if step is None:
+      step = self._newest_whole() if self._group.is_main else None
+      step = self._group.from_main("the checkpoint to go on from", step)
+      self._manager.reload()
+    else:
+      find_step(self._folder, self._manager, step)
+      integrity.refuse(self._folder / str(step), checksums=self._checksums)
     saved = self._manager.item_metadata(step)
     place = self._folder / str(step)
     if "opt_state" not in saved:
@@ -152,95 +228,134 @@ class Checkpointer:
         f"the checkpoint {place} holds parameters and no optimizer state, so"
         " no run can go on from it; start in another --workdir."
       )
-    _check(place, saved.params, abstract.params, "parameter", "model")
-    _check(place, saved.opt_state, abstract.opt_state, "moment", "optimizer")
+    check_shapes(place, saved.params, abstract.params, "parameter", "model")
+    check_shapes(
+      place, saved.opt_state, abstract.opt_state, "moment", "optimizer"
+    )
+    wanted = {"params": abstract.params, "opt_state": abstract.opt_state}
+    # Earlier versions saved none.
+    has_guard = abstract.guard is not None and saved.guard is not None
+    if has_guard:
+      wanted["guard"] = abstract.guard
+    has_ema = "ema_params" in saved
+    if abstract.ema_params is not None and has_ema:
+      ema = abstract.ema_params
+      check_shapes(place, saved.ema_params, ema, "average", "optimizer")
+      wanted["ema_params"] = ema
+    elif has_ema:
+      self._say(
+        f"optimizer.ema_decay is 0: the averages in {place} are left, and the"
+        " next checkpoints have none"
+      )
+    elif abstract.ema_params is not None:
+      self._say(
+        f"{place} has no averages, as optimizer.ema_decay was 0: they begin"
+        " with its parameters"
+      )
     restored = self._manager.restore(
       step,
       args=ocp.args.Composite(
-        params=ocp.args.StandardRestore(abstract.params),
-        opt_state=ocp.args.StandardRestore(abstract.opt_state),
+        **{name: ocp.args.StandardRestore(x) for name, x in wanted.items()}
       ),
     )
-    return TrainState(
+    state = TrainState(
       step=jax.device_put(np.int32(step), abstract.step.sharding),
       params=restored.params,
       opt_state=restored.opt_state,
+      guard=restored.guard if has_guard else guard.fresh_like(abstract.guard),
+      ema_params=restored.get("ema_params"),
     )
+    if state.ema_params is None:
+      state = state_lib.begin_average(state, abstract)
+    return state
 
   def close(self) -> None:
     """Waits until everything is written; raises what went wrong meanwhile."""
-    self._manager.wait_until_finished()
-    self._manager.close()
+    try:
+      self.wait()
+    finally:
+      self._manager.close()
 
   def _score(self, scores: Mapping[str, float]) -> float:
     return scores[self.best_metric]
 
+  def _seal(self):
+    """Called in the background, before a checkpoint gets its name."""
+    step, _ = self._saving
+    # One save at a time; object stores write to the last name at once.
+    for place in self._folder.iterdir():
+      if place.name.partition(".")[0] == str(step):
+        integrity.seal(place, checksums=self._checksums)
 
-def restore_params(
-  workdir: str | os.PathLike, model: nn.Module, step: int | None = None
-) -> tuple[PyTree, int]:
-  """Reads the parameters alone, to the first device.
+  def _failure(self, error):
+    """The error of a save, in words."""
+    step, needed = self._saving or ("?", 0)
+    self._saving = None
+    self._manager.reload()  # it counts what it began to write
+    whole = self._manager.latest_step()
+    reason = " ".join(str(error).split())[:200]
+    return SaveError(
+      f"the checkpoint of step {step} could not be written to"
+      f" {str(self._folder)!r} ({reason});"
+      f" {integrity.room(self._folder, needed)}. Make room and"
+      " start the same command again:"
+      + (f" it goes on from step {whole}." if whole else " it starts anew.")
+    )
 
-  Args:
-    workdir: a folder that `train.py` wrote.
-    model: the module they are for.
-    step: which checkpoint; default: the newest.
+  def _newest_whole(self):
+    """Finds it; damaged ones are moved only if there is a whole one."""
+    faults = {}
+    for step in reversed(self.all_steps()):
+      place = self._folder / str(step)
+      fault = integrity.fault(place, checksums=self._checksums)
+      if fault is None:
+        break
+      faults[step] = fault
+    else:
+      if faults:
+        newest = max(faults)
+        raise ValueError(
+          f"no checkpoint in {str(self._folder)!r} is whole (step {newest}:"
+          f" {faults[newest]}); bring back a copy, or start in another"
+          " --workdir."
+        )
+      return find_step(self._folder, self._manager, None)
+    for damaged, fault in faults.items():
+      moved = integrity.set_aside(self._folder / str(damaged))
+      self._say(
+        f"DAMAGED CHECKPOINT of step {damaged}: {fault}; it was moved to"
+        f" {moved}, and the run goes on from step {step}."
+      )
+    if faults:
+      self._manager.reload()
+    return step
 
-  Returns:
-    The parameters and their step.
+  def _add_scores(self, step, scores):
+    """Scores of a step that was saved before it could be evaluated."""
+    if self._group.is_main:
+      item = self._folder / str(step) / "metrics"
+      item.mkdir(exist_ok=True)
+      # Where orbax looks for them; whole or not at all.
+      unfinished = item / "metrics.tmp"
+      unfinished.write_text(json.dumps(dict(scores)))
+      unfinished.replace(item / "metrics")
+    self._group.wait("the scores")
+    self._manager.reload()
 
-  Raises:
-    ValueError: naming the first parameter that is not as the model has it.
-    FileNotFoundError: if there is no such checkpoint.
-  """
-  folder = Path(workdir).absolute() / FOLDER
-  place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-  abstract = jax.tree.map(
-    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
-    jax.eval_shape(lambda: state_lib.init_params(model, jax.random.key(0))),
-  )
+
+def newest_step(workdir: str | os.PathLike) -> int | None:
+  """Step of the newest checkpoint of a workdir, which is only looked at."""
+  folder = epath.Path(workdir) / FOLDER
   if not folder.is_dir():
-    raise FileNotFoundError(
-      f"there is no checkpoint in {str(workdir)!r}; give a workdir that"
-      " train.py wrote."
-    )
-  options = ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0)
-  with ocp.CheckpointManager(
-    folder, item_handlers=_handlers("params"), options=options
-  ) as manager:
-    step = _find(folder, manager, step)
-    saved = manager.item_metadata(step).params
-    _check(folder / str(step), saved, abstract, "parameter", "model")
-    restored = manager.restore(
-      step,
-      args=ocp.args.Composite(params=ocp.args.StandardRestore(abstract)),
-    )
-  return restored.params, step
+    return None
+  names = [path.name for path in folder.iterdir()]
+  return max((int(name) for name in names if name.isdecimal()), default=None)
 
 
-def save_params(
-  workdir: str | os.PathLike, params: PyTree, step: int = 0
-) -> None:
-  """Writes a checkpoint that holds parameters and nothing else.
-
-  Args:
-    workdir: made if it does not exist.
-    params: nested arrays.
-    step: the training step they are of.
-  """
-  folder = Path(workdir).absolute() / FOLDER
-  options = ocp.CheckpointManagerOptions(
-    save_root_metadata=False, enable_async_checkpointing=False
-  )
-  with ocp.CheckpointManager(
-    folder, item_handlers=_handlers("params"), options=options
-  ) as manager:
-    manager.save(
-      step, args=ocp.args.Composite(params=ocp.args.StandardSave(params))
-    )
-
-
-def _find(folder, manager, step):
+def find_step(
+  folder: os.PathLike, manager: ocp.CheckpointManager, step: int | None
+) -> int:
+  """The step, or the newest one for None; FileNotFoundError without it."""
   steps = sorted(manager.all_steps())
   if not steps or (step is not None and step not in steps):
     what = "any step" if step is None else f"step {step}"
@@ -251,30 +366,6 @@ def _find(folder, manager, step):
   return steps[-1] if step is None else step
 
 
-def _check(
-  folder: Path, metadata: Any, abstract: PyTree, what: str, owner: str
-) -> None:
-  """Raises ValueError unless the saved shapes are those of `abstract`."""
-  saved, wanted = _shapes(metadata.tree), _shapes(abstract)
-  advice = (
-    f"give the config the values this {owner} was made with, or start in"
-    " another --workdir."
-  )
-  for name in sorted(saved.keys() | wanted.keys()):
-    was, should = (shapes.get(name, "none") for shapes in (saved, wanted))
-    if was != should:
-      raise ValueError(
-        f"{what} {name} has shape {was} in the checkpoint {folder} and"
-        f" {should} in the {owner} of this config: {advice}"
-      )
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-  leaves = jax.tree_util.tree_flatten_with_path(
-    tree, is_leaf=lambda x: hasattr(x, "shape")
-  )[0]
-  return {param_path(path): tuple(leaf.shape) for path, leaf in leaves}
-
-
-def _handlers(*items: str) -> dict[str, ocp.CheckpointHandler]:
-  return {item: ocp.StandardCheckpointHandler() for item in items}
+def handlers(*items: str, **options: Any) -> dict[str, ocp.CheckpointHandler]:
+  """What reads and writes each item; `options` as orbax has them."""
+  return {item: ocp.StandardCheckpointHandler(**options) for item in items}

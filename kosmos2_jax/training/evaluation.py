@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 import rich
+from etils import epath
 from jaxtyping import PyTree
 
 from kosmos2_jax import evals
@@ -12,8 +12,11 @@ from kosmos2_jax.evals.examples import Example
 from kosmos2_jax.models.kosmos2 import Kosmos2
 from kosmos2_jax.predictor import Predictor
 from kosmos2_jax.text.tokenizer import Tokenizer
-from kosmos2_jax.training import workdir
-from kosmos2_jax.training.state import TrainState
+from kosmos2_jax.training import loop, workdir
+from kosmos2_jax.training.division import DividedPredictor, whole_params
+from kosmos2_jax.training.metrics import Reporter
+from kosmos2_jax.training.processes import ALONE, Group
+from kosmos2_jax.training.state import TrainState, averaged_params
 
 
 class Evaluation:
@@ -25,7 +28,11 @@ class Evaluation:
     tasks: see `evals.make_tasks`.
     examples: for each task a function from n to its first n examples (all,
       if n is negative).
-    batch_size: questions asked at once.
+    batch_size: questions asked at once, by each process.
+    check: called before and after every batch; what it raises ends the
+      evaluation.
+    group: the processes; each answers a part of the questions, and all have
+      the scores.
   """
 
   def __init__(
@@ -35,6 +42,8 @@ class Evaluation:
     tasks: Mapping[str, evals.Task],
     examples: Mapping[str, Callable[[int], Iterable[Example]]],
     batch_size: int,
+    check: Callable[[], None] = lambda: None,
+    group: Group = ALONE,
   ):
     # Outside of the mesh, a kernel would be for one device.
     self._model = model.with_attention("xla")
@@ -42,11 +51,28 @@ class Evaluation:
     self._tasks = dict(tasks)
     self._examples = examples
     self._batch_size = batch_size
+    self._check = check
+    self._group = group
 
-  def scores(self, params: PyTree, step: int) -> dict[str, float]:
-    """Scores while training, on each task's `num_examples`; 0 leaves it out."""
+  def scorer(self, reporter: Reporter, num_pictures: int) -> loop.Evaluate:
+    """The evaluation while training, for the loop.
+
+    On each task's `num_examples`; 0 leaves it out.
+
+    Args:
+      reporter: takes pictures of what the model said and what is true.
+      num_pictures: how many.
+    """
     counts = {key: task.num_examples for key, task in self._tasks.items()}
-    return self._run(params, step, counts, 0).scores
+    drawn = num_pictures if reporter.takes_pictures else 0
+
+    def scores(params: PyTree, step: int) -> dict[str, float]:
+      results = self._run(params, step, counts, drawn)
+      if drawn:
+        reporter.write_images(step, evals.sample_pictures(results))
+      return results.scores
+
+    return scores
 
   def final(
     self,
@@ -58,40 +84,48 @@ class Evaluation:
     """Scores on `final_examples`: files in the workdir, a table on stdout.
 
     Args:
-      state: what was trained.
+      state: what was trained; averages are asked where it has them.
       folder: the workdir.
       config: name of the config, for the record.
       num_pictures: how many to draw in `predictions.png`; 0 for no file.
     """
     counts = {key: task.final_examples for key, task in self._tasks.items()}
     step = int(state.step)
-    results = self._run(state.params, step, counts, num_pictures)
-    if not results.tasks:
+    results = self._run(averaged_params(state), step, counts, num_pictures)
+    if not (results.tasks and self._group.is_main):
       return
     evals.write_results(
       results,
-      Path(folder, workdir.RESULTS_FILE),
+      epath.Path(folder) / workdir.RESULTS_FILE,
       tasks=self._tasks,
       config=config,
       checkpoint=os.fspath(folder),
       step=step,
     )
     if num_pictures:
-      evals.draw_predictions(results, Path(folder, workdir.PICTURES_FILE))
+      evals.draw_predictions(
+        results, epath.Path(folder) / workdir.PICTURES_FILE
+      )
     rich.print(evals.make_table(results))
 
   def _run(self, params, step, counts, num_pictures):
     wanted = {key: task for key, task in self._tasks.items() if counts[key]}
+    if not wanted:
+      return evals.Results({})
+    self._check()
+    several = self._group.count > 1
+    predictor = Predictor(
+      self._model,
+      whole_params(params) if several else params,
+      self._tokenizer,
+      step=step,
+      batch_size=self._batch_size,
+    )
     return evals.run(
-      Predictor(
-        self._model,
-        params,
-        self._tokenizer,
-        step=step,
-        batch_size=self._batch_size,
-      ),
+      DividedPredictor(predictor, self._group) if several else predictor,
       wanted,
       {key: self._examples[key](counts[key]) for key in wanted},
-      batch_size=self._batch_size,
+      batch_size=self._batch_size * self._group.count,
       num_pictures=num_pictures,
+      progress=lambda task, count: self._check(),
     )

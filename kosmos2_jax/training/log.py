@@ -1,48 +1,41 @@
 """The numbers of steps: fetched one step late, checked, written as means."""
 
-import math
-import time
 from typing import Any
 
 import jax
 import numpy as np
 
+from kosmos2_jax.training import guard, timing
 from kosmos2_jax.training.metrics import Reporter
+from kosmos2_jax.training.timing import Timing
 
 
 class StepLog:
   """Fetches the metrics of one step in flight; writes means of several.
 
+  Sums are Python's floats, float64, however many steps a line is about.
+
   Args:
     num_steps: updates of the whole run.
     log_every: steps between lines of metrics.
     reporter: takes the lines.
+    clock: times the steps.
 
   Attributes:
     pending: step, metrics on the devices and `example_index` of the step in
       flight, or None.
   """
 
-  def __init__(self, num_steps: int, log_every: int, reporter: Reporter):
+  def __init__(
+    self, num_steps: int, log_every: int, reporter: Reporter, clock: Timing
+  ):
     self.pending: tuple[int, dict[str, Any], np.ndarray] | None = None
     self._num_steps = num_steps
     self._log_every = max(log_every, 1)
     self._reporter = reporter
+    self._clock = clock
     self._rows = []
-    self._num_examples = 0
-    self._since = None  # not before the first step is compiled
-    self._timed_steps = 0
-    self._paused_at = 0.0
-
-  def pause(self) -> None:
-    """Time from here to `resume` is not training time."""
-    self._paused_at = time.perf_counter()
-
-  def resume(self) -> None:
-    """See `pause`."""
-    if self._paused_at and self._since is not None:
-      self._since += time.perf_counter() - self._paused_at
-    self._paused_at = 0.0
+    self._num_skipped = 0  # of the whole process, as a count has no mean
 
   def fetch(self) -> None:
     """Waits for the pending metrics, checks them, writes them when due.
@@ -55,49 +48,59 @@ class StepLog:
     step, metrics, example_index = self.pending
     self.pending = None
     row = {key: float(v) for key, v in jax.device_get(metrics).items()}
-    for key in ("loss", "grad_norm"):
-      if not math.isfinite(row[key]):
-        raise FloatingPointError(
-          f"{key} is {row[key]} at step {step}, on the batch of examples"
-          f" {example_index.tolist()}; look at them with tools.show_data, or"
-          " lower optimizer.learning_rate or optimizer.clip_norm. The newest"
-          " checkpoint is from before."
-        )
-    self._rows.append(row)
+    skipped = guard.check(row, step, example_index.tolist())
+    if skipped:
+      self._num_skipped += 1
+      self._reporter.say(skipped)
+    else:
+      self._rows.append(row)
     done = step + 1
     self._reporter.advance(done)
-    if self._since is None:
-      self._since = time.perf_counter()
-    else:
-      self._timed_steps += 1
-      self._num_examples += row["num_examples"]
+    self._clock.step_done(
+      {
+        "examples": row["num_examples"],
+        "tokens": row["num_tokens"],
+        "targets": row["num_targets"],
+      }
+    )
     if done % self._log_every == 0 or done == self._num_steps:
       self._write(done)
 
   def _write(self, done):
     rows = self._rows
-    tokens = sum(row["num_tokens"] for row in rows)
+    if self._num_skipped:
+      self._reporter.write_scalars(
+        done, {"train/num_skipped": float(self._num_skipped)}
+      )
+    if not rows:  # all of them skipped
+      return
     scalars = {
       # Weighted by targets, as the loss of one larger batch would be.
-      f"train/{key}": sum(row[key] * row["num_tokens"] for row in rows)
-      / max(tokens, 1.0)
+      key: _mean(rows, key, "num_targets")
       for key in ("loss", "accuracy")
     }
-    scalars["train/grad_norm"] = sum(r["grad_norm"] for r in rows) / len(rows)
-    scalars["train/learning_rate"] = rows[-1]["learning_rate"]
-    scalars["train/num_tokens"] = tokens / len(rows)
+    scalars["grad_norm"] = _mean(rows, "grad_norm")
+    scalars["learning_rate"] = rows[-1]["learning_rate"]
+    for name in ("tokens", "targets"):
+      scalars[f"{name}_per_step"] = _mean(rows, f"num_{name}")
     for key in rows[0]:
       if key.startswith("loss/"):
-        counts = [row[f"tokens/{key.removeprefix('loss/')}"] for row in rows]
-        total = sum(r[key] * n for r, n in zip(rows, counts, strict=True))
-        if any(counts):  # else there is no loss to speak of
-          scalars[f"train/{key}"] = total / sum(counts)
-      elif key.startswith("tokens/"):
-        scalars[f"train/{key}"] = sum(row[key] for row in rows) / len(rows)
-    seconds = time.perf_counter() - self._since
-    if self._timed_steps:
-      scalars["train/steps_per_sec"] = self._timed_steps / seconds
-      scalars["train/examples_per_sec"] = self._num_examples / seconds
-    self._reporter.write_scalars(done, scalars)
-    self._rows, self._num_examples, self._timed_steps = [], 0, 0
-    self._since = time.perf_counter()
+        targets = key.replace("loss/", "targets/")
+        if any(row[targets] for row in rows):  # else there is no loss
+          scalars[key] = _mean(rows, key, targets)
+      elif key.startswith("targets/"):
+        scalars[key] = _mean(rows, key)
+    scalars |= self._clock.read(done) | timing.memory(jax.local_devices())
+    self._reporter.write_scalars(
+      done, {f"train/{name}": value for name, value in scalars.items()}
+    )
+    self._rows = []
+
+
+def _mean(rows, key, weight=None):
+  """Mean of a number of the rows, weighted by another one of theirs."""
+  weights = [1.0 if weight is None else row[weight] for row in rows]
+  total = sum(
+    row[key] * share for row, share in zip(rows, weights, strict=True)
+  )
+  return total / max(sum(weights), 1.0)

@@ -1,98 +1,36 @@
-"""Where the numbers of a run go: the console and TensorBoard."""
+"""Where the numbers and pictures of a run go."""
 
-import datetime
 import io
 import os
+import shlex
 import sys
-from collections.abc import Mapping
 
-import rich.console
-import rich.progress
 from clu import metric_writers
+from etils import epath
 
 from kosmos2_jax.training import workdir
-
-
-class Console(metric_writers.LoggingWriter):
-  """Shows the run: a progress bar on a terminal, lines anywhere else.
-
-  A context manager. It is one of the metric writers; what it does beyond
-  that is `advance` (one more step is done) and `say` (one line of text).
-
-  Args:
-    num_steps: updates of the whole run.
-    stream: where to write; whether it is a terminal decides the form.
-  """
-
-  def __init__(self, num_steps: int, stream: io.TextIOBase | None = None):
-    super().__init__()
-    self._num_steps = num_steps
-    self._stream = sys.stdout if stream is None else stream
-    self._progress = None
-    if self._stream.isatty():
-      self._progress = rich.progress.Progress(
-        rich.progress.TextColumn("step"),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.BarColumn(),
-        rich.progress.TextColumn("{task.fields[text]}"),
-        rich.progress.TextColumn("ETA"),
-        rich.progress.TimeRemainingColumn(compact=True),
-        console=rich.console.Console(file=self._stream),
-      )
-      self._task = self._progress.add_task("train", total=num_steps, text="")
-
-  def __enter__(self) -> "Console":
-    if self._progress:
-      self._progress.start()
-    return self
-
-  def __exit__(self, *_) -> None:
-    if self._progress:
-      self._progress.stop()
-
-  def advance(self, step: int) -> None:
-    """Moves the bar; `step` updates are done."""
-    if self._progress:
-      self._progress.update(self._task, completed=step)
-
-  def say(self, text: str) -> None:
-    """Writes one line, above the bar if there is one."""
-    if self._progress:
-      self._progress.console.print(text, highlight=False, markup=False)
-    else:
-      print(text, file=self._stream, flush=True)
-
-  def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-    """One line, or for training metrics on a terminal the text of the bar."""
-    speed = scalars.get("train/steps_per_sec")
-    text = "  ".join(
-      f"{name.removeprefix('train/')} {value:.4g}"
-      for name, value in scalars.items()
-      # Hardly change; TensorBoard has them.
-      if not name.startswith("train/tokens/")
-    )
-    if speed is not None and self._progress:
-      self._progress.update(self._task, text=text)
-      return
-    if speed:
-      seconds = round((self._num_steps - step) / speed)
-      text += f"  ETA {datetime.timedelta(seconds=seconds)}"
-    self.say(f"step {step}/{self._num_steps}  {text}")
-
-  def flush(self) -> None:
-    """Nothing is held back."""
-
-  def close(self) -> None:
-    """The stream stays open; `__exit__` ends the bar."""
+from kosmos2_jax.training.console import Console
+from kosmos2_jax.training.wandb_writer import WandbWriter
+from kosmos2_jax.training.writers import FILE, MetricsFile
 
 
 class Reporter(metric_writers.MultiWriter):
   """Everything that takes the numbers of a run; a context manager.
 
+  All writers of a run are made here.
+
   Args:
-    folder: the workdir; event files for TensorBoard go below it. None: none.
+    folder: the workdir, which gets the files; None: the console alone.
     num_steps: see `Console`.
     stream: see `Console`.
+    project: of Weights & Biases; "" for none.
+    quiet: nothing is written anywhere: another process does it.
+
+  Attributes:
+    takes_pictures: whether pictures are written anywhere.
+
+  Raises:
+    ValueError: see `WandbWriter`.
   """
 
   def __init__(
@@ -100,26 +38,70 @@ class Reporter(metric_writers.MultiWriter):
     folder: str | os.PathLike | None,
     num_steps: int,
     stream: io.TextIOBase | None = None,
+    *,
+    project: str = "",
+    quiet: bool = False,
   ):
-    self._console = Console(num_steps, stream)
-    writers = [self._console]
-    if folder is not None:
-      logdir = os.path.join(folder, workdir.METRICS_FOLDER)
-      writers.append(metric_writers.SummaryWriter(logdir))
+    self._texts = {}
+    self._console: Console | None = None
+    self._file: MetricsFile | None = None
+    writers = []
+    if not quiet:
+      self._console = Console(num_steps, stream)
+      writers.append(self._console)
+      if folder is not None:
+        self._texts = _texts(folder)
+        if project:
+          writers.append(WandbWriter(project, folder, self._texts))
+        self._file = MetricsFile(folder)
+        logdir = os.path.join(folder, workdir.METRICS_FOLDER)
+        writers += [self._file, metric_writers.SummaryWriter(logdir)]
+    self.takes_pictures = self._file is not None
     super().__init__(writers)
 
   def __enter__(self) -> "Reporter":
-    self._console.__enter__()
+    if self._console:
+      self._console.__enter__()
     return self
 
   def __exit__(self, *exception) -> None:
-    self._console.__exit__(*exception)
+    if self._console:
+      self._console.__exit__(*exception)
     self.close()
+
+  def start(self, step: int) -> None:
+    """The run starts, or goes on, with `step` updates done.
+
+    What the file has of later steps is removed: they are done again.
+    """
+    removed = self._file.cut(step) if self._file else 0
+    if removed:
+      self.say(f"{FILE}: cut {removed} line(s) of what is trained again")
+    # Indented by four: code, as TensorBoard reads Markdown.
+    self.write_texts(
+      step,
+      {
+        name: "".join(f"    {line}\n" for line in text.splitlines())
+        for name, text in self._texts.items()
+      },
+    )
+    self.advance(step)
 
   def advance(self, step: int) -> None:
     """Tells the console that `step` updates are done."""
-    self._console.advance(step)
+    if self._console:
+      self._console.advance(step)
 
   def say(self, text: str) -> None:
     """Writes one line to the console."""
-    self._console.say(text)
+    if self._console:
+      self._console.say(text)
+
+
+def _texts(folder: str | os.PathLike) -> dict[str, str]:
+  """What is run, to stand beside the numbers: the command and the config."""
+  texts = {"command": shlex.join(sys.argv)}
+  config = epath.Path(folder) / workdir.CONFIG_FILE
+  if config.exists():
+    texts["config"] = config.read_text()
+  return texts

@@ -21,18 +21,20 @@ class Counted(NamedTuple):
   Attributes:
     loss: summed negative log-likelihood in nats.
     correct: targets that had the largest logit.
-    num_tokens: targets.
+    num_targets: targets that count.
     num_examples: segments.
     kind_losses: for each kind its share of `loss`.
-    kind_tokens: for each kind its share of `num_tokens`.
+    kind_targets: for each kind its share of `num_targets`.
+    num_read: tokens that are no padding, whether their targets count or not.
   """
 
   loss: Float[Array, ""]
   correct: Float[Array, ""]
-  num_tokens: Float[Array, ""]
+  num_targets: Float[Array, ""]
   num_examples: Float[Array, ""]
   kind_losses: tuple[Float[Array, ""], ...]
-  kind_tokens: tuple[Float[Array, ""], ...]
+  kind_targets: tuple[Float[Array, ""], ...]
+  num_read: Float[Array, ""]
 
 
 LossFn = Callable[
@@ -79,6 +81,7 @@ def make_loss_fn(model: nn.Module, kind_names: Sequence[str] = ()) -> LossFn:
       examples.astype(jnp.float32),
       tuple(found.kind_losses),
       tuple(of_kinds),
+      jnp.sum(batch["segment_ids"] > 0, dtype=jnp.float32),
     )
 
   return loss_fn
@@ -88,16 +91,17 @@ def metrics_of(
   counted: Counted, kind_names: Sequence[str]
 ) -> dict[str, Float[Array, ""]]:
   """The metrics of a whole batch; names as in `step.make_train_step`."""
-  divisor = jnp.maximum(counted.num_tokens, 1.0)
+  divisor = jnp.maximum(counted.num_targets, 1.0)
   metrics = {
     "loss": counted.loss / divisor,
     "accuracy": counted.correct / divisor,
-    "num_tokens": counted.num_tokens,
+    "num_tokens": counted.num_read,
+    "num_targets": counted.num_targets,
     "num_examples": counted.num_examples,
   }
-  for name, total, tokens in zip(
-    kind_names, counted.kind_losses, counted.kind_tokens, strict=True
+  for name, total, targets in zip(
+    kind_names, counted.kind_losses, counted.kind_targets, strict=True
   ):
-    metrics[f"loss/{name}"] = total / jnp.maximum(tokens, 1.0)
-    metrics[f"tokens/{name}"] = tokens
+    metrics[f"loss/{name}"] = total / jnp.maximum(targets, 1.0)
+    metrics[f"targets/{name}"] = targets
   return metrics

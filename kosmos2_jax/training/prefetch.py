@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -13,6 +13,7 @@ from kosmos2_jax import sharding
 from kosmos2_jax.training.step import STEP_KEYS
 
 _POLL_SECONDS = 0.1  # how soon a closed prefetcher's thread notices
+_JOIN_SECONDS = 5.0  # a stream that hangs is not waited for any longer
 
 
 class DeviceBatch(NamedTuple):
@@ -37,13 +38,20 @@ class Prefetcher:
     stream: batches of `kosmos2_jax.batch`.
     mesh: the devices.
     size: how many batches may wait, at least 1.
+    check: called again and again while a batch is waited for; what it raises
+      ends the wait.
   """
 
   def __init__(
-    self, stream: Iterable[Mapping[str, np.ndarray]], mesh: Mesh, size: int
+    self,
+    stream: Iterable[Mapping[str, np.ndarray]],
+    mesh: Mesh,
+    size: int,
+    check: Callable[[], None] = lambda: None,
   ):
     self._stream = stream
     self._mesh = mesh
+    self._check = check
     self._queue = queue.Queue(maxsize=max(size, 1))
     self._stop = threading.Event()
     self._thread = threading.Thread(
@@ -56,13 +64,18 @@ class Prefetcher:
 
   def __exit__(self, *_) -> None:
     self._stop.set()
-    self._thread.join()
+    self._thread.join(_JOIN_SECONDS)
 
   def __iter__(self) -> "Prefetcher":
     return self
 
   def __next__(self) -> DeviceBatch:
-    item, error = self._queue.get()
+    while True:
+      try:
+        item, error = self._queue.get(timeout=_POLL_SECONDS)
+        break
+      except queue.Empty:
+        self._check()
     if error is not None:
       raise error
     return item

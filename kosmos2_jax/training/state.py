@@ -13,6 +13,9 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from kosmos2_jax import sharding
+from kosmos2_jax.optim import trainable
+from kosmos2_jax.optim.trainable import Trainable
+from kosmos2_jax.training import guard
 
 
 @flax.struct.dataclass
@@ -27,11 +30,15 @@ class TrainState:
     params: the tree under `vision`, `resampler` and `decoder` (a model of
       text alone has the last one only), float32.
     opt_state: of the optax transformation.
+    guard: a `guard.Guard`, or None where no step is judged.
+    ema_params: averages of the trained parameters, float32; None for none.
   """
 
   step: Any
   params: PyTree
   opt_state: PyTree
+  guard: Any = None
+  ema_params: PyTree = None
 
 
 def init_params(model: nn.Module, key: jax.Array) -> PyTree:
@@ -54,13 +61,24 @@ def init_params(model: nn.Module, key: jax.Array) -> PyTree:
 
 def _init(model, tx, seed):
   params = init_params(model, jax.random.key(seed))
-  return TrainState(jnp.zeros([], jnp.int32), params, tx.init(params))
+  return TrainState(
+    jnp.zeros([], jnp.int32), params, tx.init(params), guard.fresh()
+  )
 
 
 def abstract_state(
-  model: nn.Module, tx: optax.GradientTransformation, mesh: Mesh
+  model: nn.Module,
+  tx: optax.GradientTransformation,
+  mesh: Mesh,
+  averaged: Trainable | None = None,
 ) -> TrainState:
   """Shape, dtype and place of every array of the state; computes nothing.
+
+  Args:
+    model: a Kosmos2.
+    tx: see `optim.make_optimizer`.
+    mesh: see `sharding.make_mesh`.
+    averaged: whose averages the state has; None for no averages.
 
   Returns:
     A state of ShapeDtypeStructs that carry their shardings.
@@ -69,13 +87,15 @@ def abstract_state(
     ValueError: for a parameter that matches no partition rule.
   """
   abstract = jax.eval_shape(lambda: _init(model, tx, 0))
-  params = sharding.param_shardings(mesh, abstract.params)
+  if averaged is not None:
+    ema_params = jax.eval_shape(averaged.select, abstract.params)
+    abstract = abstract.replace(ema_params=ema_params)
   places = TrainState(
     step=sharding.replicated(mesh),
-    params=params,
-    opt_state=sharding.opt_state_shardings(
-      mesh, tx, abstract.opt_state, params
-    ),
+    params=sharding.param_shardings(mesh, abstract.params),
+    opt_state=sharding.opt_state_shardings(mesh, tx, abstract.opt_state),
+    ema_params=sharding.param_shardings(mesh, abstract.ema_params),
+    guard=jax.tree.map(lambda _: sharding.replicated(mesh), abstract.guard),
   )
   return jax.tree.map(
     lambda leaf, place: jax.ShapeDtypeStruct(
@@ -110,17 +130,55 @@ def init_state(
     known: numpy arrays in place of whole parts, for example of `vision`; the
       optimizer starts from zeros, whatever they are.
   """
-  init = jax.jit(
-    lambda: _init(model, tx, seed), out_shardings=shardings_of(abstract)
+  known = known or {}
+
+  def init():
+    state = _init(model, tx, seed)
+    # Numbers that are not wanted are not made: XLA drops them.
+    return state.replace(params=_without(state.params, known))
+
+  places = shardings_of(abstract.replace(ema_params=None))
+  places = places.replace(params=_without(places.params, known))
+  state = jax.jit(init, out_shardings=places)()
+  placed = {
+    part: jax.tree.map(_place, abstract.params[part], arrays)
+    for part, arrays in known.items()
+  }
+  params = {part: (state.params | placed)[part] for part in abstract.params}
+  return begin_average(state.replace(params=params), abstract)
+
+
+def begin_average(state: TrainState, abstract: TrainState) -> TrainState:
+  """The state with averages that start from its parameters.
+
+  Args:
+    state: has none.
+    abstract: says which; see `abstract_state`.
+  """
+  if abstract.ema_params is None:
+    return state
+  # Copies: the step overwrites both, each in its own memory.
+  copy = jax.jit(
+    lambda params: jax.tree.map(
+      jnp.copy, trainable.take(params, abstract.ema_params)
+    ),
+    out_shardings=shardings_of(abstract).ema_params,
   )
-  state = init()
-  params = dict(state.params)
-  for part, arrays in (known or {}).items():
-    params[part] = jax.tree.map(_place, params[part], arrays)
-  return state.replace(params=params)
+  return state.replace(ema_params=copy(state.params))
 
 
-def _place(leaf: jax.Array, array: np.ndarray) -> jax.Array:
+def averaged_params(state: TrainState) -> PyTree:
+  """All parameters, the averages in the place of those that have one."""
+  if state.ema_params is None:
+    return state.params
+  return trainable.put(state.params, state.ema_params)
+
+
+def _without(params: Mapping[str, Any], parts: Mapping[str, Any]) -> PyTree:
+  return {part: value for part, value in params.items() if part not in parts}
+
+
+def _place(leaf: jax.ShapeDtypeStruct, array: np.ndarray) -> jax.Array:
   """The array with the leaf's dtype, and where the leaf is."""
   array = array.astype(leaf.dtype)
   # Each process fills its own devices, with their parts alone.

@@ -12,6 +12,7 @@ from kosmos2_jax.models import attention, presets
 from kosmos2_jax.optim import Optimizer
 from kosmos2_jax.training import state as state_lib
 from kosmos2_jax.training import step as step_lib
+from kosmos2_jax.training.guard import Policy
 from kosmos2_jax.training.state import TrainState
 from kosmos2_jax.training.step import TrainStep
 
@@ -44,6 +45,7 @@ def make_trainer(
   seed: int,
   num_microbatches: int = 1,
   kind_names: Sequence[str] = (),
+  guard: Mapping[str, Any] | None = None,
   devices: Sequence[jax.Device] | None = None,
 ) -> Trainer:
   """Builds the step of a run; computes and allocates nothing.
@@ -57,6 +59,7 @@ def make_trainer(
     seed: of parameters and dropout.
     num_microbatches: see `step.make_train_step`.
     kind_names: see there.
+    guard: arguments of `guard.Policy`.
     devices: default: all there are. They may be descriptions of devices that
       are somewhere else; the step can then be compiled and not be run.
 
@@ -71,8 +74,16 @@ def make_trainer(
   )
   model = presets.build(sizes, **{**compute, "attention": name})
   rule = optim.make_optimizer(num_steps=num_steps, **optimizer)
-  abstract = state_lib.abstract_state(model, rule.tx, placed)
+  averaged = rule.trainable if rule.ema_decay is not None else None
+  abstract = state_lib.abstract_state(model, rule.tx, placed, averaged)
   train_step = step_lib.make_train_step(
-    model, rule, placed, abstract, seed, num_microbatches, kind_names
+    model,
+    rule,
+    placed,
+    abstract,
+    seed,
+    num_microbatches,
+    kind_names,
+    Policy(**(guard or {})),
   )
   return Trainer(model, placed, rule, abstract, train_step)

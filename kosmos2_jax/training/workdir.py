@@ -4,14 +4,19 @@ config.json              the config it was last started with
 model.json               {"sizes": …, "dtype": …}, see `models.presets.build`
 sentencepiece.bpe.model  its tokenizer
 checkpoints/ metrics/    see `checkpoint` and `metrics`
+metrics.jsonl wandb.json see `writers` and `wandb_writer`
 results.json predictions.png     of the evaluation at the end
 """
 
 import json
 import os
+import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+
+from etils import epath
+
+from kosmos2_jax.training.processes import ALONE, Group
 
 CONFIG_FILE = "config.json"
 MODEL_FILE = "model.json"
@@ -19,6 +24,13 @@ TOKENIZER_FILE = "sentencepiece.bpe.model"
 METRICS_FOLDER = "metrics"
 RESULTS_FILE = "results.json"
 PICTURES_FILE = "predictions.png"
+_SHARED_SECONDS = 30.0  # shared folders may show new files late
+
+
+def open_folder(workdir: str | os.PathLike) -> epath.Path:
+  """The folder of a run: a local one, made absolute, or `gs://…`."""
+  local = "://" not in os.fspath(workdir)
+  return epath.Path(os.path.abspath(workdir) if local else workdir)
 
 
 def describe_run(
@@ -27,15 +39,20 @@ def describe_run(
   sizes: Mapping[str, Any],
   dtype: str,
   tokenizer_model: bytes,
+  *,
+  group: Group = ALONE,
 ) -> list[str]:
   """Writes the description of a run, or compares it with the one there is.
 
+  Process 0 does; the others wait, and look whether they see it.
+
   Args:
-    workdir: made if it does not exist.
+    workdir: made if it does not exist; a local path or `gs://…`.
     config_json: the whole config, as JSON; None where no run was.
     sizes: of the model, see `models.presets`.
     dtype: compute type of the model.
     tokenizer_model: the bytes of a SentencePiece model.
+    group: the processes of the run.
 
   Returns:
     For each field of the config that differs from the run's last start, one
@@ -44,17 +61,27 @@ def describe_run(
   Raises:
     ValueError: if the folder holds a run with another model or tokenizer,
       naming the first field that differs and both values.
-    OSError: if the folder cannot be written.
+    OSError: if the folder cannot be written, or is not the same folder for all
+      processes.
   """
-  folder = Path(workdir)
+  folder = epath.Path(workdir)
+  if not group.is_main:
+    group.wait("the workdir")
+    _check_shared(folder)
+    return []
+  changes = _describe(folder, config_json, sizes, dtype, tokenizer_model)
+  group.wait("the workdir")
+  return changes
+
+
+def _describe(folder, config_json, sizes, dtype, tokenizer_model):
   folder.mkdir(parents=True, exist_ok=True)
   model = {"sizes": sizes, "dtype": dtype}
   advice = "restore the old value, or start in another --workdir."
   changes = _changes(_read(folder / MODEL_FILE), model)
   if changes:
     raise ValueError(
-      f"{str(workdir)!r} holds a run with another model ({changes[0]}):"
-      f" {advice}"
+      f"{str(folder)!r} holds a run with another model ({changes[0]}): {advice}"
     )
   tokenizer_file = folder / TOKENIZER_FILE
   if tokenizer_file.exists() and tokenizer_file.read_bytes() != tokenizer_model:
@@ -72,6 +99,17 @@ def describe_run(
   return changes
 
 
+def _check_shared(folder):
+  deadline = time.monotonic() + _SHARED_SECONDS
+  while not (folder / MODEL_FILE).exists():
+    if time.monotonic() > deadline:
+      raise FileNotFoundError(
+        f"the workdir {str(folder)!r} of process 0 is not seen here; several"
+        " processes need one that all of them see: a shared folder, or gs://"
+      )
+    time.sleep(1)
+
+
 def _json(content):
   return (json.dumps(content, indent=2) + "\n").encode()
 
@@ -80,13 +118,17 @@ def _read(path):
   return json.loads(path.read_text()) if path.exists() else None
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: epath.Path, content: bytes) -> None:
   """Whole or not at all, whenever the process is killed."""
-  if path.exists() and path.read_bytes() == content:
-    return
-  unfinished = path.with_name(path.name + ".tmp")
+  unfinished = path.parent / f"{path.name}.tmp"
   unfinished.write_bytes(content)
-  os.replace(unfinished, path)
+  # On object stores a copy, which appears whole as well.
+  unfinished.replace(path)
+
+
+def _write(path: epath.Path, content: bytes) -> None:
+  if not path.exists() or path.read_bytes() != content:
+    write_whole(path, content)
 
 
 def _changes(old: Any, new: Any) -> list[str]:

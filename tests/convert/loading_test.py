@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from kosmos2_jax.convert import huggingface, loading, processor, weights
 from kosmos2_jax.models import stacking
 from kosmos2_jax.text.tokenizer import MODEL_FILE, Tokenizer
-from kosmos2_jax.training import checkpoint, state, workdir
+from kosmos2_jax.training import saved_params, state, workdir
 from tests.convert.samples import (
   fairseq_sizes,
   fairseq_state,
@@ -53,7 +53,7 @@ def ours(sizes, tokenizer, tmp_path_factory):
   model_bytes = tokenizer.model_bytes
   workdir.describe_run(folder, None, sizes, "bfloat16", model_bytes)
   huggingface.write_generation(folder, 5)  # as conversion to a workdir does
-  checkpoint.save_params(folder, params, 3)
+  saved_params.save(folder, params, 3)
   return folder, params
 
 

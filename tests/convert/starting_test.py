@@ -7,7 +7,7 @@ import pytest
 from kosmos2_jax.convert import starting
 from kosmos2_jax.models import presets
 from kosmos2_jax.text.tokenizer import Tokenizer
-from kosmos2_jax.training import checkpoint, workdir
+from kosmos2_jax.training import saved_params, workdir
 from tests.convert.samples import random_params
 
 
@@ -21,7 +21,7 @@ def given(tmp_path_factory):
   params = random_params(sizes)[1]
   folder = tmp_path_factory.mktemp("given")
   workdir.describe_run(folder, None, sizes, "float32", tokenizer.model_bytes)
-  checkpoint.save_params(folder, params, 3)
+  saved_params.save(folder, params, 3)
   return folder, sizes, params
 
 

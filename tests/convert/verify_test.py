@@ -18,7 +18,7 @@ from kosmos2_jax.convert import (
 from kosmos2_jax.models import presets
 from kosmos2_jax.text.tokenizer import Tokenizer
 from kosmos2_jax.tools import convert
-from kosmos2_jax.training import checkpoint, workdir
+from kosmos2_jax.training import saved_params, workdir
 from tests.convert.samples import random_params
 
 TOKENIZER = Tokenizer.small(4)
@@ -42,7 +42,7 @@ def write_ours(folder, dtype="float32", params=None):
   if params is None:
     _, params = random_params(SIZES)
   workdir.describe_run(folder, None, SIZES, dtype, TOKENIZER.model_bytes)
-  checkpoint.save_params(folder, params)
+  saved_params.save(folder, params)
   return folder
 
 
@@ -196,7 +196,7 @@ def test_other_models_differ(tmp_path):
   _, params = random_params(sizes)
   target = tmp_path / "target"
   workdir.describe_run(target, None, sizes, "float32", tokenizer.model_bytes)
-  checkpoint.save_params(target, params)
+  saved_params.save(target, params)
   huggingface.write_generation(target, 3)
   checks, failed = verified(source, target)
   assert "decoder.mlp_dim is 32, not 24" in checks["description"].found

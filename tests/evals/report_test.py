@@ -9,7 +9,7 @@ from PIL import Image
 from rich.console import Console
 
 import kosmos2_jax
-from kosmos2_jax import evals
+from kosmos2_jax import evals, visualize
 from kosmos2_jax.text.markup import Box, Phrase
 
 TASKS = {
@@ -157,3 +157,21 @@ def test_scores_are_named_by_task_and_metric():
     "rec/mean_iou": 1 / 3,
     "caption/f1": 0.0,
   }
+
+
+def test_pictures_of_training_keep_their_names():
+  """Each by itself: the same example has the same name next time."""
+  samples = [sample(), sample((0.1, 0.1, 0.2, 0.2), ("a dog", "no box"))]
+  found = evals.sample_pictures(results(*samples))
+  assert list(found) == [
+    "rec/picture_00",
+    "rec/picture_01",
+    "caption/picture_00",
+  ]
+  for picture in found.values():
+    assert picture.dtype == np.uint8
+    assert picture.shape[0] > picture.shape[1] == 256  # with its words
+  assert (found["rec/picture_00"] != found["rec/picture_01"]).any()
+  # The predicted box is solid, in the first colour there is.
+  drawn = (found["rec/picture_00"] == visualize.COLORS[0]).all(axis=-1)
+  assert drawn[60:68, 70:185].all(axis=1).any()

@@ -115,7 +115,7 @@ def test_words_boxes_and_pixels_agree(stream, examples, view):
   for batch in (next(running), next(running)):
     for tokens, image in zip(batch["targets"], batch["images"], strict=True):
       found = markup.parse(tokens, running.tokenizer)
-      pixels = image_ops.denormalize(image[0]).astype(int)
+      pixels = batch_lib.denormalize(image[0]).astype(int)
       red = np.argwhere(np.abs(pixels - COLOURS["red"]).max(-1) < 60)
       blue = np.argwhere(np.abs(pixels - COLOURS["blue"]).max(-1) < 60)
       side = "left" if "left" in found.text else "right"
@@ -233,8 +233,8 @@ def test_large_jpegs_are_decoded_smaller(stream, shape, ratio):
   options = {"recipe": recipes.plain_caption(), "per_step": 1}
   fast = next(stream([example], fast_decode=True, **options))
   exact = next(stream([example], **options))
-  difference = image_ops.denormalize(fast["images"]).astype(int)
-  difference -= image_ops.denormalize(exact["images"])
+  difference = batch_lib.denormalize(fast["images"]).astype(int)
+  difference -= batch_lib.denormalize(exact["images"])
   difference = np.abs(difference)
   assert (ratio == 1) == (difference.max() <= 1)
   # Smooth waves: what is left out has little to say.

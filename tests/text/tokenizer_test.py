@@ -166,13 +166,30 @@ def test_words_of_the_shapes_are_single_pieces(small_tokenizer, word):
   assert len(small_tokenizer.encode(word)) == 1
 
 
+def _scores(model):
+  """The pieces of a model, which are its ids, and their scores."""
+  import sentencepiece
+
+  pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+  return {
+    pieces.id_to_piece(i): pieces.get_score(i) for i in range(len(pieces))
+  }
+
+
 def test_the_small_model_is_what_its_command_makes():
   import sentencepiece
 
-  if sentencepiece.__version__ != "0.2.3":
-    pytest.skip("the committed model was made by sentencepiece 0.2.3")
   made = make_tokenizer.train(make_tokenizer.corpus())
-  assert made == Tokenizer.small().model_bytes
+  committed = Tokenizer.small().model_bytes
+  if sentencepiece.__version__ == "0.2.3":  # which made the committed one
+    assert made == committed
+  # Other releases score characters in another way, so that these stand in
+  # another order; what the corpus decides is the same.
+  made, committed = _scores(made), _scores(committed)
+  assert made.keys() == committed.keys()
+  words = [piece for piece in made if len(piece) > 1]
+  assert len(words) > 600
+  assert {p: made[p] for p in words} == {p: committed[p] for p in words}
 
 
 def test_a_tokenizer_can_be_stored_and_sent(small_tokenizer, tmp_path):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kosmos2_jax.benchmarks import systems
+from kosmos2_jax.benchmarks import systems, training_systems
 from kosmos2_jax.convert import huggingface, peer, processor, weights
 from kosmos2_jax.input import peer as peer_lib
 from kosmos2_jax.input import speed
@@ -94,9 +94,65 @@ def test_other_answers_are_a_failure(folder, monkeypatch, capsys):
   assert "NO" in capsys.readouterr().out
 
 
+TRAIN = ("train", "--size=tiny", "--targets=text", "--repeats=1")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_updates_are_measured_and_agree(tmp_path, capsys):
+  pytest.importorskip("torch", reason="needs torch")
+  pytest.importorskip("transformers", reason="needs it")
+  output = tmp_path / "train.json"
+  argv = ["benchmark", *TRAIN, f"--output={output}", "--traceback"]
+  assert benchmark.main(argv) == 0
+  found = json.loads(output.read_text())
+  assert found["compute"] == {"unroll": 1, "remat": "dots", "loss_chunk": 128}
+  assert found["agreement"]["tiny, text"]["same"] is True
+  results = {result["case"]: result for result in found["results"]}
+  assert [case.removeprefix("tiny, text: ") for case in results] == [
+    "peak memory of training",
+    "compile",
+    "step",
+    "step, processor time",
+  ]
+  for case, result in results.items():
+    assert result["ours"] > 0
+    if "compile" not in case:
+      assert result["theirs"] > 0
+      ratio = result["theirs"] / result["ours"]
+      assert result["ratio"] == pytest.approx(ratio)
+  assert "the same" in capsys.readouterr().out
+
+
+class Careless(training_systems.Ours):
+  """Makes one update more than it is asked for."""
+
+  def step(self):
+    super().step()
+    return super().step()
+
+
+@pytest.mark.slow
+def test_other_updates_are_a_failure(monkeypatch, capsys):
+  monkeypatch.setattr(training_systems, "Theirs", OtherName)
+  monkeypatch.setattr(training_systems, "Ours", Careless)
+  monkeypatch.setattr(peer, "missing", str)
+  assert benchmark.main(["benchmark", *TRAIN, "--nomemory"]) == 1
+  assert "NOT the same" in capsys.readouterr().out
+
+
+class OtherName(training_systems.Ours):
+  """Ours in the place of theirs."""
+
+  def weights(self):
+    return dict(super().weights())
+
+
 @pytest.mark.parametrize(
   ("argv", "message"),
   [
+    (["train", "--size=huge"], "size"),
+    (["train", "--size=tiny", "--nocompare", "--remat=all"], "remat"),
     (["inference"], "checkpoint"),
     (["--checkpoint=x"], 'there are "inference"'),
     (["inference", "--checkpoint=nowhere"], "no Hugging Face folder"),

@@ -13,7 +13,7 @@ from kosmos2_jax.models import presets
 from kosmos2_jax.predictor import Predictor
 from kosmos2_jax.text.tokenizer import Tokenizer
 from kosmos2_jax.tools import convert
-from kosmos2_jax.training import checkpoint, workdir
+from kosmos2_jax.training import checkpoint, saved_params, workdir
 from tests.convert.samples import golden_of_tiny, random_params
 
 TOKENIZER = Tokenizer.small(4)
@@ -26,7 +26,7 @@ def ours(tmp_path):
   folder = tmp_path / "ours"
   model = TOKENIZER.model_bytes
   workdir.describe_run(folder, None, SIZES, "float32", model)
-  checkpoint.save_params(folder, params, step=7)
+  saved_params.save(folder, params, step=7)
   return folder, params
 
 
@@ -190,7 +190,7 @@ def test_golden_outputs_are_replayed(tmp_path, capsys, monkeypatch, alone):
   folder, target = tmp_path / "ours", tmp_path / "target"
   model = TOKENIZER.model_bytes
   workdir.describe_run(folder, None, SIZES, "float32", model)
-  checkpoint.save_params(folder, predictor.params)
+  saved_params.save(folder, predictor.params)
   # As if this small one were the released model.
   monkeypatch.setitem(presets.PRESETS, "kosmos2", SIZES)
   assert run(source=folder, target=target, verify="true") == 0
@@ -232,7 +232,7 @@ def test_what_cannot_be_exported_leaves_nothing_behind(tmp_path, capsys):
   folder = tmp_path / "conv"
   model = TOKENIZER.model_bytes
   workdir.describe_run(folder, None, sizes, "float32", model)
-  checkpoint.save_params(folder, params)
+  saved_params.save(folder, params)
   target = tmp_path / "target"
   assert run(source=folder, target=target, format="huggingface") == 2
   assert "has no stem 'conv'" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from kosmos2_jax.text import markup
 from kosmos2_jax.text.grounded import Box, Phrase
 from kosmos2_jax.text.tokenizer import Tokenizer
 from kosmos2_jax.tools import ground
-from kosmos2_jax.training import checkpoint, workdir
+from kosmos2_jax.training import saved_params, workdir
 from tests.convert.samples import random_params
 
 TOKENIZER = Tokenizer.small(num_bins=4)
@@ -340,7 +340,7 @@ def test_a_real_checkpoint_without_tensorflow_and_torch(tmp_path):
   _, params = random_params(sizes)
   folder = tmp_path / "run"
   workdir.describe_run(folder, None, sizes, "float32", TOKENIZER.model_bytes)
-  checkpoint.save_params(folder, params, step=7)
+  saved_params.save(folder, params, step=7)
   noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
   Image.fromarray(noise).save(tmp_path / "scene.png")
   script = """

@@ -7,7 +7,7 @@ import pytest
 
 from kosmos2_jax import optim, sharding
 from kosmos2_jax.models import presets
-from kosmos2_jax.training import checkpoint
+from kosmos2_jax.training import checkpoint, saved_params
 from kosmos2_jax.training import state as state_lib
 from tests.training import tiny_run
 
@@ -68,7 +68,7 @@ def test_restores_on_another_mesh(saved):
 
 def test_parameters_alone(single, saved):
   workdir, wanted = saved
-  params, step = checkpoint.restore_params(workdir, single.model)
+  params, step = saved_params.restore(workdir, single.model)
   assert step == 2
   _same(params, wanted.params)
 
@@ -151,7 +151,7 @@ def test_another_size_names_the_first_parameter(saved):
   ):
     checkpointer.restore(abstract)
   with pytest.raises(ValueError, match=message):
-    checkpoint.restore_params(workdir, model)
+    saved_params.restore(workdir, model)
 
 
 def test_another_model_or_optimizer_is_told(saved):
@@ -174,7 +174,7 @@ def test_no_checkpoint(single, tmp_path):
     assert checkpointer.latest_step() is None
     checkpointer.restore(single.abstract)
   with pytest.raises(FileNotFoundError, match=r"give a workdir that train\.py"):
-    checkpoint.restore_params(tmp_path / "nowhere", single.model)
+    saved_params.restore(tmp_path / "nowhere", single.model)
 
 
 def test_wrong_options(single, tmp_path):
@@ -189,3 +189,46 @@ def test_wrong_options(single, tmp_path):
     ),
   ):
     checkpointer.save(single.fresh(), 1, {"rec/accuracy": 1.0})
+
+
+def _with_averages(setup, change):
+  """A state whose averages are its parameters plus `change`."""
+  state = setup.fresh()
+  changed = jax.tree.map(lambda x: x + change, state.params)
+  return state.replace(ema_params={"resampler": changed["resampler"]})
+
+
+def test_averages_are_saved_and_come_back(single, tmp_path):
+  state = _with_averages(single, 1.0)
+  abstract = single.abstract.replace(
+    ema_params={"resampler": single.abstract.params["resampler"]}
+  )
+  with checkpoint.Checkpointer(tmp_path) as checkpointer:
+    checkpointer.save(state, 3, None)
+  with checkpoint.Checkpointer(tmp_path) as checkpointer:
+    _same(checkpointer.restore(abstract).ema_params, state.ema_params)
+  found, _ = saved_params.restore(tmp_path, single.model)
+  _same(found, state_lib.averaged_params(state))
+  _same(found["decoder"], state.params["decoder"])
+  raw, _ = saved_params.restore(tmp_path, single.model, use_ema=False)
+  _same(raw, state.params)
+
+
+def test_averages_may_begin_and_end_with_a_restart(single, tmp_path):
+  told = []
+  averaged = single.abstract.replace(
+    ema_params={"resampler": single.abstract.params["resampler"]}
+  )
+  with checkpoint.Checkpointer(tmp_path, keep=2) as checkpointer:
+    checkpointer.save(single.fresh(), 1, None)
+    checkpointer.save(_with_averages(single, 1.0), 2, None)
+  with checkpoint.Checkpointer(
+    tmp_path, keep=2, say=told.append
+  ) as checkpointer:
+    state = checkpointer.restore(averaged, 1)
+    _same(state.ema_params, {"resampler": state.params["resampler"]})
+    assert "has no averages" in told.pop()
+    assert checkpointer.restore(single.abstract, 2).ema_params is None
+    assert "ema_decay is 0: the averages in" in told.pop()
+    checkpointer.restore(averaged, 2)
+  assert not told

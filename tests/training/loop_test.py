@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import time
 
 import jax
 import numpy as np
@@ -242,26 +243,32 @@ def test_logged_means_weigh_targets(single, tmp_path, monkeypatch):
   )
   _run(single, tmp_path, num_steps=2, train_step=train_step)
   loss, count = (
-    np.array([float(r[k]) for r in rows]) for k in ("loss", "num_tokens")
+    np.array([float(r[k]) for r in rows]) for k in ("loss", "num_targets")
   )
   assert count[0] != count[1]
   expected = (loss * count).sum() / count.sum()
   np.testing.assert_allclose(written["train/loss"], expected, rtol=1e-6)
-  assert written["train/num_tokens"] == count.mean()
-  assert written["train/steps_per_sec"] > 0
-  assert written["train/examples_per_sec"] == pytest.approx(
-    16 * written["train/steps_per_sec"]
-  )
+  tokens = np.array([float(row["num_tokens"]) for row in rows])
+  assert written["train/targets_per_step"] == count.mean()
+  assert written["train/tokens_per_step"] == tokens.mean()
+  # The first step is not timed: it was compiled.
+  speed = written["train/steps_per_sec"]
+  assert speed > 0
+  for name, each in (("examples", 16), ("tokens", tokens[1])):
+    assert written[f"train/{name}_per_sec"] == pytest.approx(each * speed)
+  assert written["train/targets_per_sec"] == pytest.approx(count[1] * speed)
+  assert 0 <= written["train/input_wait"] <= 1
+  assert written["train/process_memory_gib"] > 0
   for name in ("first", "second"):
     loss, count = (
       np.array([float(r[f"{k}/{name}"]) for r in rows])
-      for k in ("loss", "tokens")
+      for k in ("loss", "targets")
     )
     expected = (loss * count).sum() / count.sum()
     np.testing.assert_allclose(
       written[f"train/loss/{name}"], expected, rtol=1e-6
     )
-    assert written[f"train/tokens/{name}"] == count.mean()
+    assert written[f"train/targets/{name}"] == count.mean()
 
 
 def test_a_kind_without_targets_has_no_loss(single, tmp_path, monkeypatch):
@@ -276,5 +283,99 @@ def test_a_kind_without_targets_has_no_loss(single, tmp_path, monkeypatch):
 
   _run(single, tmp_path, num_steps=2, stream=stream())
   assert written["train/loss/first"] == pytest.approx(written["train/loss"])
-  assert written["train/tokens/second"] == 0
+  assert written["train/targets/second"] == 0
   assert "train/loss/second" not in written
+
+
+def test_what_a_run_waits_for_is_told(single, tmp_path, monkeypatch):
+  rows = []
+
+  def write(self, step, scalars):
+    del self
+    if "train/loss" in scalars:
+      rows.append((step, scalars))
+
+  real_next = loop.Prefetcher.__next__
+
+  def slow(self):
+    time.sleep(0.3)
+    return real_next(self)
+
+  def evaluate(params, step):
+    del params, step
+    time.sleep(0.5)
+    return {}
+
+  monkeypatch.setattr(metrics.Reporter, "write_scalars", write)
+  monkeypatch.setattr(loop.Prefetcher, "__next__", slow)
+  _, text = _run(
+    single,
+    tmp_path,
+    num_steps=4,
+    evaluate=evaluate,
+    eval_every=2,
+    save_every=2,
+    log_every=2,
+    flops_of=lambda inputs: 3.0 * inputs["tokens"].shape[0],
+  )
+  assert text.count("no MFU: the peak of a 'cpu' device is not known") == 1
+  (_, first), (step, second) = rows
+  assert step == 4
+  assert "train/evaluation_seconds" not in first
+  assert second["train/evaluation_seconds"] >= 0.5
+  assert second["train/checkpoint_seconds"] > 0
+  # Waiting is part of the time of the two steps.
+  seconds = 2 / second["train/steps_per_sec"]
+  assert 2 * 0.3 <= second["train/input_wait"] * seconds <= seconds
+  assert "train/mfu" not in second
+
+
+def test_mfu_of_a_known_peak(single, tmp_path, monkeypatch):
+  written = {}
+  monkeypatch.setattr(
+    metrics.Reporter, "write_scalars", lambda _, step, s: written.update(s)
+  )
+  monkeypatch.setattr(loop.timing, "peak_flops", lambda devices: 1e3)
+  _, text = _run(
+    single,
+    tmp_path,
+    num_steps=2,
+    flops_of=lambda inputs: 3.0 * inputs["tokens"].shape[0],
+  )
+  assert "no MFU" not in text
+  speed = written["train/steps_per_sec"]
+  assert written["train/mfu"] == pytest.approx(3 * 16 * speed / 1e3)
+
+
+def test_averages_are_evaluated(single, tmp_path):
+  """Not the parameters, where there are averages of them."""
+  state = single.fresh()
+  mean = jax.tree.map(np.zeros_like, state.params["resampler"])
+  state = state.replace(step=state.step + NUM_STEPS - 1)
+  seen = []
+
+  def train_step(state, batch):
+    del batch
+    metrics = dict.fromkeys(("loss", "grad_norm", "accuracy"), np.float32(1))
+    metrics |= dict.fromkeys(
+      ("num_tokens", "num_targets", "num_examples", "learning_rate"),
+      np.float32(1),
+    )
+    return state.replace(ema_params={"resampler": mean}), metrics
+
+  def evaluate(params, step):
+    seen.append((params, step))
+    return {"score": 1.0}
+
+  state, _ = _run(
+    single,
+    tmp_path,
+    state,
+    train_step=train_step,
+    evaluate=evaluate,
+    eval_every=1,
+  )
+  [(params, step)] = seen
+  assert step == NUM_STEPS
+  _same(params["resampler"], mean)
+  _same(params["decoder"], state.params["decoder"])

@@ -1,66 +1,74 @@
-"""What a run says, and what it writes for TensorBoard."""
+"""All that takes the numbers of a run, and what TensorBoard reads of it."""
 
 import io
+import json
 
+import numpy as np
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.util import tensor_util
 
 from kosmos2_jax.training import metrics
 
-ROW = {
-  "train/loss": 1.23456,
-  "train/learning_rate": 1e-3,
-  "train/steps_per_sec": 4.0,
-}
+ROW = {"train/loss": 1.23456, "train/learning_rate": 1e-3}
 
 
-class _Terminal(io.StringIO):
-  def isatty(self):
-    return True
-
-
-def test_one_line_with_eta_where_there_is_no_terminal():
+def test_the_console_alone():
   out = io.StringIO()
   with metrics.Reporter(None, 100, out) as reporter:
     reporter.say("hello [bold]")
+    reporter.start(0)
     reporter.advance(3)
-    reporter.write_scalars(20, ROW | {"train/tokens/caption": 7.0})
     reporter.write_scalars(20, {"rec/accuracy": 0.5})
+    assert not reporter.takes_pictures
   assert out.getvalue().splitlines() == [
     "hello [bold]",
-    "step 20/100  loss 1.235  learning_rate 0.001  steps_per_sec 4"
-    "  ETA 0:00:20",
     "step 20/100  rec/accuracy 0.5",
   ]
 
 
-def test_a_bar_with_eta_on_a_terminal(monkeypatch):
-  monkeypatch.setenv("TERM", "xterm")
-  monkeypatch.setenv("COLUMNS", "120")
-  out = _Terminal()
-  with metrics.Reporter(None, 100, out) as reporter:
-    reporter.advance(20)
+def test_a_quiet_one_writes_nothing(tmp_path):
+  out = io.StringIO()
+  with metrics.Reporter(
+    tmp_path, 100, out, project="none", quiet=True
+  ) as reporter:
+    reporter.start(0)
+    reporter.say("hello")
+    reporter.advance(3)
     reporter.write_scalars(20, ROW)
-    reporter.write_scalars(20, {"rec/accuracy": 0.5})
-  text = out.getvalue()
-  assert "20/100" in text
-  assert "loss 1.235" in text
-  assert "ETA" in text
-  # Scores stand above the bar; metrics of training are in it.
-  assert "step 20/100  rec/accuracy 0.5" in text
-  assert "step 20/100  loss" not in text
+    reporter.flush()
+    assert not reporter.takes_pictures
+  assert not out.getvalue()
+  assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
 def test_tensorboard(tmp_path):
+  (tmp_path / "config.json").write_text(json.dumps({"seed": 7}, indent=2))
+  picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
   with metrics.Reporter(tmp_path, 100, io.StringIO()) as reporter:
+    assert reporter.takes_pictures
+    reporter.start(10)
     reporter.write_scalars(20, ROW)
     reporter.write_scalars(40, {"train/loss": 0.5})
+    reporter.write_images(40, {"rec/picture_00": picture})
   events = event_accumulator.EventAccumulator(str(tmp_path / "metrics"))
   events.Reload()
-  values = [
-    (event.step, float(tensor_util.make_ndarray(event.tensor_proto)))
-    for event in events.Tensors("train/loss")
-  ]
+
+  def read(tag):
+    return [
+      (event.step, tensor_util.make_ndarray(event.tensor_proto))
+      for event in events.Tensors(tag)
+    ]
+
+  values = [(step, float(value)) for step, value in read("train/loss")]
   assert values == [(20, pytest.approx(1.23456)), (40, 0.5)]
+  [(step, (width, height, encoded))] = read("rec/picture_00")
+  assert (step, width, height) == (40, b"30", b"20")
+  np.testing.assert_array_equal(Image.open(io.BytesIO(encoded)), picture)
+  [(step, config)] = read("config")
+  # Markdown keeps indented text as it is.
+  assert (step, config) == (10, b'    {\n      "seed": 7\n    }\n')
+  [(_, command)] = read("command")
+  assert "pytest" in str(command)

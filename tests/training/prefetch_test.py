@@ -72,3 +72,25 @@ def test_leaves_no_thread_behind(mesh):
   with prefetch.Prefetcher(_numbered(100), mesh, 2) as batches:
     assert isinstance(next(batches).inputs["tokens"], jax.Array)
   assert threading.active_count() == before
+
+
+def test_waiting_can_be_stopped_and_a_stream_that_hangs_is_left(
+  mesh, monkeypatch
+):
+  monkeypatch.setattr(prefetch, "_JOIN_SECONDS", 0.2)
+  hangs, looks = threading.Event(), []
+
+  def stream():
+    yield tiny_run.make_batch(0)
+    hangs.wait()
+
+  def check():
+    looks.append(None)
+    if len(looks) == 3:
+      raise InterruptedError("asked to stop")
+
+  with prefetch.Prefetcher(stream(), mesh, 2, check) as batches:
+    next(batches)
+    with pytest.raises(InterruptedError):
+      next(batches)
+  hangs.set()

@@ -95,7 +95,9 @@ def test_the_microbatches_differ_in_their_number_of_targets():
 def test_metrics(single, reference):
   _, metrics = reference
   batch = tiny_run.make_batch(0)
-  assert metrics["num_tokens"] == batch["loss_mask"].sum()
+  assert metrics["num_targets"] == batch["loss_mask"].sum()
+  assert metrics["num_tokens"] == (batch["segment_ids"] > 0).sum()
+  assert metrics["num_tokens"] > metrics["num_targets"]
   assert metrics["learning_rate"] == np.float32(1e-2)  # of the second update
   assert 0 <= metrics["accuracy"] <= 1
   assert all(value.dtype == np.float32 for value in metrics.values())
@@ -124,14 +126,14 @@ def test_loss_of_each_kind(single, reference):
   total = 0.0
   for number, name in enumerate(("first", "second"), 1):
     chosen = batch["loss_mask"] & (batch["kinds"] == number)
-    assert metrics[f"tokens/{name}"] == chosen.sum() > 0
+    assert metrics[f"targets/{name}"] == chosen.sum() > 0
     np.testing.assert_allclose(
       metrics[f"loss/{name}"], -picked[..., 0][chosen].mean(), rtol=1e-5
     )
-    total += metrics[f"loss/{name}"] * metrics[f"tokens/{name}"]
+    total += metrics[f"loss/{name}"] * metrics[f"targets/{name}"]
   # A token weighs the same whatever its kind.
   np.testing.assert_allclose(
-    metrics["loss"], total / metrics["num_tokens"], rtol=1e-6
+    metrics["loss"], total / metrics["num_targets"], rtol=1e-6
   )
   assert metrics["num_examples"] == 16
 

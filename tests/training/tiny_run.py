@@ -46,21 +46,29 @@ def build(
   sizes=None,
   num_microbatches=1,
   initial=None,
-  algorithm="adamw",
+  dtype="float32",
+  unroll=1,
   kind_names=("first", "second"),
+  policy=None,
+  **options,
 ):
-  """A run on the first devices there are; `initial` saves its compilation."""
-  model = presets.build(sizes or presets.preset("tiny"))
-  optimizer = optim.make_optimizer(
-    num_steps=NUM_STEPS,
-    learning_rate=1e-2,
-    warmup_steps=1,
-    decay_mask="matrices",
-    algorithm=algorithm,
+  """A run on the first devices there are; `initial` saves its compilation.
+
+  `options` are of the optimizer.
+  """
+  model = presets.build(
+    sizes or presets.preset("tiny"), dtype=dtype, unroll=unroll
   )
+  given = {
+    "learning_rate": 1e-2,
+    "warmup_steps": 1,
+    "decay_mask": "matrices",
+  } | options
+  optimizer = optim.make_optimizer(num_steps=NUM_STEPS, **given)
   devices = jax.devices()[: int(np.prod(mesh_shape))]
   mesh = sharding.make_mesh(mesh_shape, devices)
-  abstract = state_lib.abstract_state(model, optimizer.tx, mesh)
+  averaged = optimizer.trainable if optimizer.ema_decay else None
+  abstract = state_lib.abstract_state(model, optimizer.tx, mesh, averaged)
   train_step = step_lib.make_train_step(
     model,
     optimizer,
@@ -69,6 +77,7 @@ def build(
     seed=0,
     num_microbatches=num_microbatches,
     kind_names=kind_names,
+    policy=policy,
   )
   if initial is None:
     initial = state_lib.init_state(model, optimizer.tx, abstract, seed=0)

@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 
+from data.building import preparing
 from data.shapes import rendering, scenes, shapes_builder
 
 _ROOT = pathlib.Path(__file__).parents[3]
@@ -124,9 +125,9 @@ def test_an_interrupted_preparation_starts_afresh(tmp_path, monkeypatch):
 
 def test_two_at_once_prepare_once(tmp_path, monkeypatch):
   prepared = []
-  render = shapes_builder._render
+  write = preparing.write
   monkeypatch.setattr(
-    shapes_builder, "_render", lambda b: (prepared.append(b), render(b))
+    preparing, "write", lambda b: (prepared.append(b), write(b))
   )
   with concurrent.futures.ThreadPoolExecutor(2) as pool:
     builders = list(
