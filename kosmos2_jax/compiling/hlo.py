@@ -21,8 +21,11 @@ _CALLED = re.compile(
   r"\b(condition|body|calls|to_apply|branch_computations"
   r"|true_computation|false_computation)=(\{[^}]*\}|%?[\w.\-]+)"
 )
-# Computations of these run once for each element, in place of a loop.
-_ELEMENTWISE = {
+# Computations of these run once for each element, in place of a loop; or the
+# start of an asynchronous one has counted them.
+_NOT_COUNTED = {
+  "async-done",
+  "async-update",
   "all-reduce",
   "all-reduce-start",
   "map",
@@ -157,7 +160,7 @@ def parse(text: str, open_rounds: int = 1) -> Program:
       if header := _HEADER.match(line):
         current = written.setdefault(header[2], [])
         entry = header[2] if header[1] else entry
-    elif line == "}":
+    elif line == "}" or line.startswith("}, execution_thread"):
       current = None
     elif _LINE.match(line):
       current.append(line)
@@ -224,7 +227,7 @@ def _visit(program, name, count, inside, open_rounds, fused, loops):
   if inside:
     fused.add(name)
   for line in program.computations.get(name, ()):
-    if line.opcode in _ELEMENTWISE:
+    if line.opcode in _NOT_COUNTED:
       continue
     times = count
     if line.opcode == "while":

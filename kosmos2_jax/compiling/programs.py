@@ -164,17 +164,12 @@ def compile_step(job: Job, topology: Topology) -> Report:
 
 
 def _text(compiled: jax.stages.Compiled, folder: Path) -> str:
-  """The program, as jax has it or else as the compiler has left it there.
+  """The program as the compiler has left it in a folder, or as jax has it.
 
-  A libtpu that is newer than jaxlib knows instructions that it does not.
+  A libtpu that is newer than jaxlib knows instructions that jax cannot write.
   """
-  try:
-    return compiled.as_text()
-  except jax.errors.JaxRuntimeError:
-    dumped = [p.read_text() for p in folder.glob("*.after_codegen.txt")]
-    if not dumped:
-      raise
-    return max(dumped, key=len)
+  dumped = [file.read_text() for file in folder.glob("*.after_codegen.txt")]
+  return max(dumped, key=len, default="") or compiled.as_text()
 
 
 @contextlib.contextmanager

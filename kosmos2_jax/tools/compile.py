@@ -18,6 +18,7 @@ does not, 2 for a mistake in the command.
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -132,22 +133,24 @@ def main(argv: Sequence[str]) -> int:
       raise flags.Error("expected --config, --topology and nothing but flags")
     if read.search and read.batch_per_chip:
       raise flags.Error("expected --search or --batch_per_chip, found both")
+  except (AttributeError, KeyError) as error:
+    return _refuse(f"there is no config field {error}", argv)
+  except (flags.Error, ValueError, OSError) as error:
+    return _refuse(str(error), argv)
+  try:
     return run(read)
-  except (
-    flags.Error,
-    AttributeError,
-    ImportError,
-    KeyError,
-    OSError,
-    ValueError,
-  ) as error:
-    if "--traceback" in argv:
-      raise
-    no_field = isinstance(error, AttributeError | KeyError)
-    what = "there is no config field " if no_field else ""
-    text = " ".join(str(error).rpartition("Error: ")[2].split())
-    print(f"compile: {what}{text}", file=sys.stderr)
-    return 2
+  except (ImportError, OSError, ValueError) as error:
+    return _refuse(str(error), argv)
+
+
+def _refuse(message: str, argv: Sequence[str]) -> int:
+  """Prints one sentence; returns the status of a mistake."""
+  if "--traceback" in argv:
+    traceback.print_exc()
+  # The config library puts a whole traceback into one message.
+  text = " ".join(message.rpartition("Error: ")[2].split())
+  print(f"compile: {text}", file=sys.stderr)
+  return 2
 
 
 if __name__ == "__main__":

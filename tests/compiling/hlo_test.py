@@ -36,6 +36,18 @@ def test_a_loop_may_do_several_in_one_round(step, rounds):
   assert hlo.parse(text).counts["body"] == rounds
 
 
+def test_a_computation_of_another_thread_ends_too():
+  """As those that a TPU's sparse cores run."""
+  text = samples.LOOP.replace(
+    "calls=%inside", 'calls=%inside, async_execution_thread="sparsecore"'
+  ).replace("}\n\n%cond", '}, execution_thread="sparsecore"\n\n%cond')
+  assert "}, exec" in text
+  assert (
+    hlo.parse(text, open_rounds=5).counts
+    == hlo.parse(samples.LOOP, open_rounds=5).counts
+  )
+
+
 def test_known_trip_count():
   text = samples.LOOP.replace(
     "body=%open_body,",

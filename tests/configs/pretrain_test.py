@@ -11,8 +11,10 @@ import pytest
 import train
 from configs import common, instruct, pretrain
 from data import loader
+from kosmos2_jax import chips
 from kosmos2_jax.batch import batch_hash
 from kosmos2_jax.input import planning
+from kosmos2_jax.models import flops, presets
 from kosmos2_jax.text.tokenizer import Tokenizer
 from tests.data.conftest import Maker
 
@@ -94,6 +96,41 @@ def test_mesh_sizes_are_the_machines():
     mesh = pretrain.get_config(f"mesh={name}").mesh
     assert mesh.data * mesh.fsdp * mesh.tensor == number
   assert set(sizes) == set(common.MESHES)
+
+
+@pytest.mark.parametrize("name", common.MESHES)
+def test_predictions_follow_from_what_they_assume(name):
+  """The table of the docstring against FLOPs, peaks and the MFU it names."""
+  [found] = re.findall(
+    rf"^  {name} +([\d.]+) +(\d+) % +([\d.]+) +([\d,]+) \(([\d,]+)\)"
+    r" +([\d.]+) h$",
+    pretrain.__doc__,
+    re.MULTILINE,
+  )
+  petaflops, percent, seconds, tokens, a_chip, hours = (
+    float(number.replace(",", "")) for number in found
+  )
+  config = pretrain.get_config(f"mesh={name}")
+  rows = config.data.rows_per_step
+  work = flops.train_flops(
+    presets.preset("kosmos2"),
+    num_rows=rows,
+    seq_len=2048,
+    num_images=rows * config.data.images_per_row,
+  )
+  assert work / 1e15 == pytest.approx(petaflops, rel=0.01)
+  chip, number = {
+    "v5e-256": ("v5e", 256),
+    "v5p-128": ("v5p", 64),
+    "v6e-256": ("v6e", 256),
+    "2xv6e-256": ("v6e", 512),
+    "8xh100": ("H100", 8),
+  }[name]
+  exact = work / (percent / 100 * number * chips.CHIPS[chip].bf16_flops)
+  assert seconds == pytest.approx(exact, rel=0.02)
+  assert tokens == pytest.approx(419_000 / exact, rel=0.02)
+  assert a_chip == pytest.approx(tokens / number, rel=0.02)
+  assert hours == pytest.approx(config.num_steps * exact / 3600, rel=0.05)
 
 
 def test_unknown_mesh():
