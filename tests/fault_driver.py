@@ -52,7 +52,7 @@ def main(argv):
 
   loop.run = held_run
   evaluation.Evaluation.scorer = held_scorer
-  return train.main(argv[:1] + argv[2:])
+  return train.main(["train.py", *argv[2:]])
 
 
 if __name__ == "__main__":
