@@ -3,6 +3,7 @@
 import itertools
 import json
 import pathlib
+import re
 
 import jax
 import numpy as np
