@@ -50,7 +50,7 @@ def test_nothing_delicate_is_computed_in_bfloat16(stem):
     name = eqn.primitive.name
     dtypes = {v.aval.dtype for v in eqn.invars if hasattr(v.aval, "dtype")}
     seen.add(name)
-    if name in DELICATE and jnp.bfloat16 in dtypes:
+    if name in DELICATE and jnp.dtype("bfloat16") in dtypes:
       found.add(name)
     if name == "dot_general":
       # Weights are cast; no product is computed in float32 by oversight.

@@ -9,6 +9,7 @@ import pytest
 from jax.experimental.pallas.ops.tpu import splash_attention
 from jax.interpreters import partial_eval
 
+from kosmos2_jax import sharding
 from kosmos2_jax.models import presets, rematerialisation
 
 DEPTH, ROWS, LENGTH, WIDTH = 3, 5, 128, 16
@@ -116,6 +117,21 @@ def test_a_kernel_runs_again_only_if_nothing_is_kept(name, is_kernel, remat):
   model = _model(remat, name, "bfloat16")
   abstract = jax.eval_shape(lambda: _params(model))
   step = jax.make_jaxpr(jax.grad(functools.partial(_loss, model)))(abstract)
+  assert _count(step.jaxpr, is_kernel) == (2 if remat == "full" else 1)
+
+
+@pytest.mark.parametrize("remat", ["heads", "full"])
+@pytest.mark.parametrize(
+  ("name", "is_kernel"), [("splash", _is_splash), ("cudnn", _is_cudnn)]
+)
+def test_so_it_is_on_a_mesh(name, is_kernel, remat, monkeypatch):
+  tokens = TOKENS[:1].repeat(8, 0)
+  monkeypatch.setattr(f"{__name__}.TOKENS", tokens)
+  with jax.set_mesh(sharding.make_mesh((2, 2, 2))):
+    model = _model(remat, name, "bfloat16")
+    abstract = jax.eval_shape(lambda: _params(model))
+    step = jax.make_jaxpr(jax.grad(functools.partial(_loss, model)))(abstract)
+  assert "shard_map" in str(step)
   assert _count(step.jaxpr, is_kernel) == (2 if remat == "full" else 1)
 
 
