@@ -1,11 +1,13 @@
 """An evaluation can be stopped between its batches."""
 
+import io
+
 import pytest
 
 from kosmos2_jax import evals
 from kosmos2_jax.models import presets
 from kosmos2_jax.text.tokenizer import Tokenizer
-from kosmos2_jax.training import evaluation, preemption
+from kosmos2_jax.training import evaluation, metrics, preemption
 
 
 class _Evaluator:
@@ -43,7 +45,7 @@ def _scores(monkeypatch, evaluator, check):
     1,
     check,
   )
-  return given.scores({}, 5)
+  return given.scorer(metrics.Reporter(None, 10, io.StringIO()), 0)({}, 5)
 
 
 def test_it_is_looked_at_between_batches(monkeypatch):
