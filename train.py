@@ -90,10 +90,8 @@ def train(read: flags.FlagValues, group: Group, stop: stops.Stop) -> None:
     guard={key: config[key] for key in guard.FIELDS},
   )
   sharding.check_batch_size(mesh, plan.num_rows, config.num_microbatches)
-  size = config.evals.batch_size
-  evaluation = Evaluation(
-    model, tokenizer, tasks, examples, size, stop.check, group
-  )
+  size, check = config.evals.batch_size, stop.check
+  evaluation = Evaluation(model, tokenizer, tasks, examples, size, check, group)
   session.check_start(folder, num_steps)
   described = (config.to_json(), sizes, compute["dtype"], tokenizer.model_bytes)
   changes = workdir.describe_run(folder, *described, group=group)
@@ -105,6 +103,7 @@ def train(read: flags.FlagValues, group: Group, stop: stops.Stop) -> None:
       now = state.init_state(model, optimizer.tx, abstract, config.seed, known)
     else:
       now = checkpointer.restore(abstract)
+    parts = optimizer.trainable.parts(abstract.params)
     reporter.say(optimizer.trainable.describe(abstract.params))
     stream = plan.open(int(now.step), *sharding.batch_share(mesh))
     now = loop.run(
@@ -117,7 +116,7 @@ def train(read: flags.FlagValues, group: Group, stop: stops.Stop) -> None:
       reporter=reporter,
       evaluate=evaluation.scorer(reporter, config.evals.num_pictures),
       eval_every=config.evals.every_steps,
-      flops_of=functools.partial(timing.batch_flops, sizes),
+      flops_of=functools.partial(timing.batch_flops, sizes, trained=parts),
       stop=stop,
       ledger=ledger,
       profile=profile,

@@ -123,7 +123,8 @@ def compile_step(job: Job, topology: Topology) -> Report:
   mesh = trainer.mesh
   sharding.check_batch_size(mesh, job.num_rows, job.num_microbatches)
   chip = topology.chip
-  model_flops = flops.train_flops(job.sizes, **job.shape)
+  trained = trainer.optimizer.trainable.parts(trainer.abstract.params)
+  model_flops = flops.train_flops(job.sizes, **job.shape, trained=trained)
   step_flops = model_flops
   if job.compute.get("remat") == "full":
     step_flops += flops.layer_flops(job.sizes, **job.shape)

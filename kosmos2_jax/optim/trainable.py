@@ -63,6 +63,11 @@ class Trainable:
     depth = _depth(flatten(params))
     return depth - self.vision_layers if 0 < self.vision_layers < depth else 0
 
+  def parts(self, params: PyTree) -> tuple[str, ...]:
+    """Names of the model's parts of which something is trained."""
+    trained = jax.eval_shape(self.select, params)
+    return tuple(name for name in params if jax.tree.leaves(trained.get(name)))
+
   def describe(self, params: PyTree) -> str:
     """One sentence: how many parameters are trained, and of which parts."""
     trained = jax.eval_shape(self.select, params)

@@ -36,6 +36,7 @@ from rich.console import Console
 from kosmos2_jax.compiling import programs, report, search, topologies
 from kosmos2_jax.models import presets
 from kosmos2_jax.text.tokenizer import Tokenizer
+from kosmos2_jax.training import guard
 
 # Rows per chip at which a search stops.
 MOST_ROWS = 4096
@@ -63,6 +64,7 @@ def job_of(config: ConfigDict, num_rows: int | None = None) -> programs.Job:
     "seed": config.seed,
     "num_microbatches": config.num_microbatches,
     "kind_names": tuple(kind.name for kind in data.kinds),
+    "guard": {key: config[key] for key in guard.FIELDS},
   }
   images = data.images_per_row
   return programs.Job(sizes, compute, options, num_rows, data.seq_len, images)

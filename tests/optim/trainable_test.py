@@ -124,6 +124,19 @@ def test_wrong_rules_are_told(params, rule, sentence):
     rule.select(params)
 
 
+@pytest.mark.parametrize(
+  ("rule", "parts"),
+  [
+    (Trainable(), ("vision", "resampler", "decoder")),
+    (Trainable((), 1), ("vision", "resampler", "decoder")),
+    (Trainable((), 0), ("resampler", "decoder")),
+    (Trainable(("^decoder/",), 0), ("resampler",)),
+  ],
+)
+def test_parts_of_which_something_is_trained(params, rule, parts):
+  assert sorted(rule.parts(params)) == sorted(parts)
+
+
 def test_what_is_trained_is_told(params):
   assert Trainable(("^decoder/",), 0).describe(params) == (
     "1,424 of 26,240 parameters are trained: decoder 0 of 14,912, resampler"
