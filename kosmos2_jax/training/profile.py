@@ -1,5 +1,6 @@
 """Recording some steps with JAX's profiler, on all processes at once."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -26,7 +27,7 @@ class Profile:
     index: number of this process.
 
   Raises:
-    ValueError: if the text is not that.
+    ValueError: if the text is not that, or recording would end the program.
   """
 
   def __init__(
@@ -46,6 +47,7 @@ class Profile:
         "--profile is STEP:COUNT, the first step to record and how many;"
         f" found {text!r}"
       )
+    _check_libtpu()
     self._first = int(found[1])
     self._last = self._first + int(found[2])
 
@@ -75,3 +77,16 @@ class Profile:
       (target / name).write_bytes(file.read_bytes())
     shutil.rmtree(self._local)
     self._local = None
+
+
+def _check_libtpu():
+  """libtpu without a TPU ends the process as soon as recording begins."""
+  platforms = (jax.config.jax_platforms or "tpu").split(",")
+  if "tpu" not in platforms or not importlib.util.find_spec("libtpu"):
+    return
+  if jax.default_backend() != "tpu":
+    raise ValueError(
+      "--profile crashes where libtpu is installed and no TPU is; set the"
+      " environment variable JAX_PLATFORMS to what this machine has, e.g. cpu"
+      " or cuda,cpu."
+    )

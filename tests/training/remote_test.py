@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 from etils import epath
@@ -105,7 +106,16 @@ def test_results_are_written_there(bucket):
   assert len(list(bucket.iterdir())) == 2
 
 
-def test_the_ledger_and_the_profile_are_written_there(bucket):
+def test_the_ledger_and_the_profile_are_written_there(bucket, monkeypatch):
+  # The recorder itself runs in several_processes_test: here a test before this
+  # may have loaded libtpu, with which it ends the process.
+  recorded = []
+  monkeypatch.setattr(jax.profiler, "start_trace", recorded.append)
+  monkeypatch.setattr(
+    jax.profiler,
+    "stop_trace",
+    lambda: (pathlib.Path(recorded[-1]) / "host.xplane.pb").write_bytes(b"x"),
+  )
   ledger = Ledger(RUN)
   ledger.start(0)
   ledger.compiled(0)
@@ -120,6 +130,27 @@ def test_the_ledger_and_the_profile_are_written_there(bucket):
   assert turns == [3, 5]
   folder = bucket / "profile" / "plugins" / "profile" / "step_3"
   assert [path.name for path in folder.iterdir()] == ["process_1.xplane.pb"]
+
+
+@pytest.mark.parametrize(
+  ("platforms", "installed", "crashes"),
+  [("", True, True), ("", False, False), ("cpu", True, False)],
+)
+def test_recording_that_would_crash_is_refused(
+  monkeypatch, platforms, installed, crashes
+):
+  assert jax.default_backend() == "cpu"
+  monkeypatch.setattr("importlib.util.find_spec", lambda name: installed)
+  set_platforms = jax.config.jax_platforms
+  jax.config.update("jax_platforms", platforms)
+  try:
+    if crashes:
+      with pytest.raises(ValueError, match="set the environment variable JAX_"):
+        Profile("3:2", RUN)
+    else:
+      Profile("3:2", RUN)
+  finally:
+    jax.config.update("jax_platforms", set_platforms)
 
 
 @pytest.mark.parametrize("text", ["3", "a:b", "3:0", "3:", "-1:2"])
