@@ -44,11 +44,14 @@ train: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
 train: $(STAMP)
 	$(BIN)/python train.py --config=configs/shapes.py --workdir=runs/shapes $(ARGS)
 
+# Without the last flag, a worker that crashes leaves pytest waiting for ever.
+PYTEST := -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart=0
+
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python $(PYTEST) $(ARGS)
 
 check: lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(ARGS)
+	$(BIN)/python $(PYTEST) -m "not slow" $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --no-cache --check --diff .

@@ -161,6 +161,12 @@ def _local(settings, with_grads, axes, hidden, table, targets, mask, kinds):
   if axes.channels:
     head = jax.lax.all_gather(head, axes.channels, axis=1, tiled=True)
 
+  # Of the table's gradient, added up as [D, V] where channels are cut: cut along
+  # its first dim it leaves in one reduce-scatter, and along its last one TPUs
+  # make an all-reduce of it, of twice the bytes.
+  turned = axes.channels is not None
+  shape = head.shape[::-1] if turned else head.shape
+
   place, count = _front(mask.reshape(-1))
   chunk = min(settings.chunk, num_tokens)
   num_chunks = -(-num_tokens // chunk)
@@ -191,10 +197,9 @@ def _local(settings, with_grads, axes, hidden, table, targets, mask, kinds):
     of_rows = jax.lax.dot(slope, head, preferred_element_type=dtype)
     if axes.columns:
       of_rows = jax.lax.psum(of_rows, axes.columns)
-    # [D, V]: cut along its first dim it leaves in one reduce-scatter; TPUs
-    # make an all-reduce of twice the bytes where the last dim is cut.
+    sides = (take(rows), slope) if turned else (slope, take(rows))
     of_head = jax.lax.dot_general(
-      take(rows), slope, (((0,), (0,)), ((), ())), preferred_element_type=dtype
+      *sides, (((0,), (0,)), ((), ())), preferred_element_type=dtype
     )
     return sums, (
       jax.lax.dynamic_update_slice_in_dim(
@@ -205,7 +210,7 @@ def _local(settings, with_grads, axes, hidden, table, targets, mask, kinds):
 
   zero = jnp.zeros((), dtype)
   sums = (zero, zero, jnp.zeros(settings.num_kinds, dtype))
-  grads = (jnp.zeros_like(rows), jnp.zeros(head.shape[::-1], dtype))
+  grads = (jnp.zeros_like(rows), jnp.zeros(shape, dtype))
   grads = grads if with_grads else ()
   if num_chunks == 1:
     sums, grads = one(0, sums, grads)
@@ -230,7 +235,7 @@ def _local(settings, with_grads, axes, hidden, table, targets, mask, kinds):
     of_head = jax.lax.psum(of_head, left)
   # Without the barrier the compiler may share the table's gradient out after
   # the backward pass of all layers, and keep it whole, in float32, until then.
-  of_head = of_head.T.astype(table.dtype)
+  of_head = (of_head.T if turned else of_head).astype(table.dtype)
   return sums, jax.lax.optimization_barrier((of_hidden, of_head))
 
 
