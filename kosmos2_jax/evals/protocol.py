@@ -119,6 +119,27 @@ class View(NamedTuple):
   lines: tuple[str, ...]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+  """All there is to tell of one task that was run.
+
+  Attributes:
+    evaluator: that asked and scored.
+    records: all of them, in the order of the questions.
+    scores: of the records.
+    cases: which records are shown: "best", "worst", "random" -> indices.
+    pictures: of these records: index -> pictures, uint8 [height, width, 3].
+  """
+
+  evaluator: "Evaluator"
+  records: Sequence[Record]
+  scores: Scores
+  cases: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+  pictures: Mapping[int, tuple[np.ndarray, ...]] = dataclasses.field(
+    default_factory=dict
+  )
+
+
 class Published(NamedTuple):
   """A number that somebody printed.
 
@@ -143,10 +164,13 @@ class Evaluator(abc.ABC):
     name: key in `EVALUATORS`.
     version: numbers of different versions do not compare; any change that can
       move a number gets a new one.
+    reads_examples: False if it brings its questions itself; `questions` is
+      given nothing then.
   """
 
   name: ClassVar[str]
   version: ClassVar[str]
+  reads_examples: ClassVar[bool] = True
 
   @property
   @abc.abstractmethod
