@@ -161,7 +161,7 @@ def _local(settings, with_grads, axes, hidden, table, targets, mask, kinds):
   if axes.channels:
     head = jax.lax.all_gather(head, axes.channels, axis=1, tiled=True)
 
-  # The gradient of the table is added up as [D, V] where channels are cut: along
+  # Where channels are cut the table's gradient is added up as [D, V]: cut along
   # its first dim it leaves in one reduce-scatter, and along its last one TPUs
   # make an all-reduce of it, of twice the bytes.
   turned = axes.channels is not None

@@ -1,17 +1,14 @@
 """How long an update takes, here and in Hugging Face's implementation.
 
 Both start from the same random weights, read from one Hugging Face folder, see
-the same batch and have the same AdamW; neither has dropout. They take turns in
-one process, so that a slow minute of the machine is slow for both. What each
-needs of memory is measured in a fresh process that does nothing else. At the
-end they must agree: in the losses they saw and in the weights they made.
+the same batch and have the same AdamW; neither has dropout. Each has a process
+of its own; they take turns, so that a slow minute of the machine is slow for
+both. At the end they must agree: in the losses they saw and in the weights they
+made.
 """
 
-import multiprocessing
-import re
-import resource
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +16,7 @@ import jax
 import numpy as np
 
 from kosmos2_jax.batch import Batch, check_batch
-from kosmos2_jax.benchmarks import inference, training_systems
+from kosmos2_jax.benchmarks import inference, training_systems, worker
 from kosmos2_jax.benchmarks.inference import Result
 from kosmos2_jax.benchmarks.systems import SYSTEMS
 from kosmos2_jax.convert import huggingface, transfer, weights
@@ -29,7 +26,7 @@ from kosmos2_jax.training import state as state_lib
 BATCH_SIZE = 4
 SEQ_LEN = 128
 TARGETS = ("text", "all")
-MEMORY_STEPS = 3  # the first allocates, the others must fit beside it
+TURN = 2  # updates of one system before it is the other's turn
 FIRST_LATENT = 2  # slots begin behind `<s>` and `<image>`
 
 # Two runs of float32 part by rounding, in sums of another order. Losses by
@@ -109,7 +106,6 @@ def measure_training(
   repeats: int,
   compute: Mapping[str, Any],
   with_theirs: bool,
-  with_memory: bool,
 ) -> Measured:
   """Measures one size.
 
@@ -120,36 +116,35 @@ def measure_training(
     repeats: timed updates of each.
     compute: how ours computes, see `presets.build`.
     with_theirs: compare.
-    with_memory: also start a process for each.
   """
   sizes = SIZES[size]
   write_weights(folder, sizes)
   batch = make_batch(sizes, targets)
   work = training_systems.Work(folder, sizes, batch, dict(compute))
   names = SYSTEMS[: 1 + with_theirs]
-  case = f"{size}, {targets}"
-  results = []
-  if with_memory:
-    peaks = {name: [measure_memory(name, work)] for name in names}
-    results.append(
-      inference.compare(f"{case}: peak memory of training", "GB", peaks)
-    )
-  systems = {name: training_systems.make(name, work) for name in names}
-  results.append(
-    inference.compare(
-      f"{case}: compile", "s", {"ours": [systems["ours"].compile_seconds]}
-    )
-  )
-  losses, timed = measure_steps(systems, repeats)
-  for what, values in timed.items():
-    results.append(inference.compare(f"{case}: {what}", "s", values))
   agreement = None
-  if with_theirs:
-    agreement = agree(
-      losses,
-      weights.SafetensorsFolder(folder),
-      *(systems[name].weights() for name in SYSTEMS),
-    )
+  with contextlib.ExitStack() as stack:
+    workers = {
+      name: stack.enter_context(worker.Worker(name, work)) for name in names
+    }
+    losses, timed = measure_steps(workers, repeats)
+    peaks = {name: [workers[name].peak()] for name in names}
+    if with_theirs:
+      agreement = agree(
+        losses,
+        weights.SafetensorsFolder(folder),
+        *(workers[name].weights() for name in SYSTEMS),
+      )
+  compiled = {"ours": [workers["ours"].compile_seconds]}
+  measured = [
+    ("peak memory of training", "GB", peaks),
+    ("compile", "s", compiled),
+  ]
+  measured += [(what, "s", values) for what, values in timed.items()]
+  results = [
+    inference.compare(f"{size}, {targets}: {what}", unit, values)
+    for what, unit, values in measured
+  ]
   return Measured(results, agreement)
 
 
@@ -199,74 +194,45 @@ def write_weights(folder: Path, sizes: Mapping[str, Any]) -> None:
   weights.write(folder, params, sizes["vocab_size"])
 
 
-def measure_memory(name: str, work: training_systems.Work) -> float:
-  """GB that a process grows by, at its peak, from loading through updates."""
-  with multiprocessing.get_context("spawn").Pool(1) as pool:
-    return pool.apply(peak_growth, (name, work, MEMORY_STEPS))
-
-
-def peak_growth(
-  name: str, work: training_systems.Work, num_steps: int
-) -> float:
-  """Trains; GB by which the most memory of this process has grown.
-
-  What the process held before is libraries: they are imported first.
-  """
-  training_systems.load_libraries(name)
-  before = _peak()
-  system = training_systems.make(name, work)
-  for _ in range(num_steps):
-    system.step()
-  return _peak() - before
-
-
-def _peak() -> float:
-  """GB, the most this process has held.
-
-  Not `ru_maxrss` where there is another way: what a child is told there begins
-  with what its parent held.
-  """
-  status = Path("/proc/self/status")
-  if status.is_file():
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
-    return int(found[1]) * 1024 / 1e9
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-
-
 def measure_steps(
   systems: Mapping[str, Any], repeats: int
 ) -> tuple[dict[str, list[float]], dict[str, dict[str, list[float]]]]:
-  """Updates by turns, the first one alternating; one of each is not timed.
+  """Updates by turns, two a turn; the second is timed.
+
+  Freed memory that a process leaves alone for seconds may be taken from it, by
+  the host of a virtual machine, too, and given back slowly. Who trains without
+  a pause does not see this.
 
   Args:
-    systems: name -> an object whose `step()` makes an update and returns the
-      loss before it.
-    repeats: timed updates of each.
+    systems: name -> an object whose `step()` returns an `Update`.
+    repeats: turns of each; the first one alternates.
 
   Returns:
-    The losses of every update, and by what was measured the seconds of each:
-    of the clock, and of all processors together.
+    The losses of every update, and by what was measured the seconds of each
+    that was timed: of the clock, and of all processors together.
   """
-  losses = {name: [] for name in systems}
-  clocks: dict[str, Callable[[], float]] = {
-    "step": time.perf_counter,
-    "step, processor time": time.process_time,
-  }
-  timed = {what: {name: [] for name in systems} for what in clocks}
-  for repeat in range(-1, repeats):
+  made = {name: [] for name in systems}
+  for repeat in range(repeats):
     for name in list(systems)[:: -1 if repeat % 2 else 1]:
-      start = {what: clock() for what, clock in clocks.items()}
-      losses[name].append(systems[name].step())
-      for what, clock in clocks.items():
-        if repeat >= 0:
-          timed[what][name].append(clock() - start[what])
+      made[name] += [systems[name].step() for _ in range(TURN)]
+  losses = {name: [one.loss for one in made[name]] for name in systems}
+  timed = {
+    "step": {
+      name: [one.seconds for one in updates[TURN - 1 :: TURN]]
+      for name, updates in made.items()
+    },
+    "step, processor time": {
+      name: [one.processor_seconds for one in updates[TURN - 1 :: TURN]]
+      for name, updates in made.items()
+    },
+  }
   return losses, timed
 
 
 def agree(
   losses: Mapping[str, Sequence[float]],
   before: transfer.Source,
-  ours: Iterator[tuple[str, np.ndarray]],
+  ours: Mapping[str, np.ndarray],
   theirs: Mapping[str, np.ndarray],
 ) -> Agreement:
   """Holds the two against each other; see `Agreement`.
@@ -274,7 +240,7 @@ def agree(
   Args:
     losses: of both, update by update.
     before: the weights both started with.
-    ours: after the updates, by their names.
+    ours: after the updates.
     theirs: after the updates.
 
   Raises:
@@ -283,7 +249,7 @@ def agree(
   pairs = zip(*(losses[name] for name in SYSTEMS), strict=True)
   loss = max(abs(one - other) / abs(other) for one, other in pairs)
   apart = size = 0.0
-  for name, array in ours:
+  for name, array in ours.items():
     if name not in theirs:
       raise ValueError(f"expected {name} in their weights; it is not there")
     apart += float(np.sum((array - theirs[name]) ** 2, dtype=np.float64))

@@ -14,7 +14,8 @@ Prints what an example costs the processor, from the file to the batch: whole
 streams of 640 x 480 JPEGs and of the same stored small, each stage, and the
 processor of `transformers` on the same pictures and captions.
 
-  taskset -c 0,1 python -m kosmos2_jax.tools.benchmark train --output=train.json
+  GLIBC_TUNABLES=glibc.malloc.hugetlb=1 taskset -c 0,1 \
+      python -m kosmos2_jax.tools.benchmark train --output=train.json
 
 Prints the time of an update and the memory of training beside `transformers`
 on PyTorch: random weights of about 40 and 160 million parameters, the same for
@@ -127,14 +128,13 @@ def _train(argv: Sequence[str]) -> int:
     "What the loss counts: words behind pictures, or every token.",
     **define,
   )
-  flags.DEFINE_bool("memory", True, "Measure memory, too.", **define)
   # The values that are fastest on a CPU; see docs/training.md.
   flags.DEFINE_integer(
     "unroll", 1, "See config.model.unroll.", lower_bound=1, **define
   )
   flags.DEFINE_string("remat", "dots", "See config.model.remat.", **define)
   flags.DEFINE_integer(
-    "loss_chunk", 128, "See config.model.loss_chunk.", lower_bound=1, **define
+    "loss_chunk", 256, "See config.model.loss_chunk.", lower_bound=1, **define
   )
   if not _read(read, argv):
     return 0
@@ -152,7 +152,6 @@ def _train(argv: Sequence[str]) -> int:
         repeats=read.repeats,
         compute=compute,
         with_theirs=compare,
-        with_memory=read.memory,
       )
     results += found
     if agreement:

@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 
-from kosmos2_jax.training import joining, peers
+from kosmos2_jax.training import joining, memory, peers
 from kosmos2_jax.training.agreement import Agreement
 from kosmos2_jax.training.peers import RESTART
 
@@ -252,20 +252,20 @@ def compile_together(
   """A compiled function whose first call waits until all have compiled it.
 
   Who is done early would wait in its first collective, for as long as the
-  device's library likes, and nobody would be named.
+  device's library likes, and nobody would be named. What the compiler needed
+  of memory is given back to the system.
 
   Args:
     step: of `jax.jit`; always called with the same shapes and places.
     group: the processes.
   """
-  if group.count == 1:
-    return step
   compiled = None
 
   def run(*args: Any) -> Any:
     nonlocal compiled
     if compiled is None:
       compiled = step.lower(*args).compile()
+      memory.give_back()
       group.wait("all to compile the step")
     return compiled(*args)
 
