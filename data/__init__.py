@@ -94,11 +94,14 @@ def loader(
 
   Args:
     data_dir: see `load_source`.
-    builders: the options of each data set that has any.
+    builders: the options of each data set that has any. One that has
+      `builder` may have any name, and is that folder in `data/` with these
+      options: "refcoco+" is `{"builder": "refcoco", "dataset": "refcoco+"}`.
   """
 
   def load(name: str, split: str) -> "TfdsSource":
-    return load_source(name, split, data_dir, **builders.get(name, {}))
+    options = dict(builders.get(name, {}))
+    return load_source(options.pop("builder", name), split, data_dir, **options)
 
   return load
 

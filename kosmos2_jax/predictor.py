@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import jax
 
 from kosmos2_jax.convert import loading
+from kosmos2_jax.generation import placement
 from kosmos2_jax.generation.answers import Generation, leading_boxes
 from kosmos2_jax.generation.beams import BeamOptions
 from kosmos2_jax.generation.constraints import BoxGrammar
@@ -46,6 +47,7 @@ class Predictor(Engine):
     dtype: str | None = None,
     batch_size: int = 16,
     use_ema: bool = True,
+    devices: Sequence[jax.Device] | None = None,
   ) -> "Predictor":
     """Reads a checkpoint.
 
@@ -58,6 +60,8 @@ class Predictor(Engine):
       batch_size: see the class.
       use_ema: takes a workdir's averaged parameters, where it has them; False
         takes those of the last step.
+      devices: of this process; each has the whole model, and they share the
+        rows of a batch. None: the first one.
 
     Raises:
       FileNotFoundError: if there is nothing, or a part of it is missing.
@@ -68,14 +72,18 @@ class Predictor(Engine):
     # Separate layers answer faster on a CPU and compile longer elsewhere.
     on_cpu = jax.default_backend() == "cpu"
     loaded = loading.load(path, dtype, stacked=not on_cpu, use_ema=use_ema)
-    params = loading.to_device(loaded.params)
+    placed = placement.DEFAULT
+    if devices is not None:
+      # More than a batch has rows would compute what nobody asked for.
+      placed = placement.over(list(devices)[:batch_size])
     return cls(
       loaded.model,
-      params,
+      placement.spread(loaded.params, placed),
       loaded.tokenizer,
       step=loaded.step,
       no_repeat_ngram_size=loaded.no_repeat_ngram_size,
       batch_size=batch_size,
+      placement=placed,
     )
 
   def generate(

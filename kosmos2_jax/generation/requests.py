@@ -13,6 +13,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from kosmos2_jax.generation import decode, prompting
 from kosmos2_jax.generation.beams import BeamOptions
+from kosmos2_jax.generation.latents import Latents
+from kosmos2_jax.generation.placement import DEFAULT, Placement
 from kosmos2_jax.generation.sampling import Options
 from kosmos2_jax.models.kosmos2 import Kosmos2
 from kosmos2_jax.text.vocab import Vocab
@@ -60,11 +62,13 @@ def generate(
   options: Options,
   beam: BeamOptions | None = None,
   seeds: Sequence[int] = (),
+  placement: Placement = DEFAULT,
 ) -> list[list[Answer]]:
   """Continues rows; an answer depends on its row and its seed alone.
 
-  Where several rows of a batch ask about the same pictures, these and the
-  text before them go through the model once.
+  Every picture is encoded once, as long as it comes again soon. Where several
+  rows of a batch ask about the same pictures, these and the text before them
+  go through the decoder once, too.
 
   Args:
     model: the module.
@@ -77,28 +81,29 @@ def generate(
     options: how tokens are chosen.
     beam: how to search, or None for one answer without a search.
     seeds: one for each row; needed above temperature 0.
+    placement: of the rows.
 
   Returns:
     For each row its answers, best first; one without `beam`.
   """
   answers = []
+  latents = Latents(model, params, batch_size, placement)
   rows = iter(rows)
   # Pictures are prepared as their batch comes: memory is that of one batch.
   while chunk := list(itertools.islice(rows, batch_size)):
-    stacked, prefix = _stack(chunk, vocab)
+    stacked, prefix = _stack(chunk, vocab, latents, placement)
     keys = None
     if options.temperature:
       start = len(answers)
       given = list(seeds[start : start + len(chunk)])
-      given += given[:1] * (len(stacked.tokens) - len(given))
+      given += given[:1] * (stacked[0].shape[0] - len(given))
       keys = jax.vmap(jax.random.key)(jnp.asarray(given, jnp.uint32))
-    # Explicit transfers both ways: a transfer guard around training is quiet.
     output = jax.device_get(
       decode.generate(
         model,
         params,
-        *jax.device_put(stacked),
-        jax.device_put(prefix),
+        *stacked,
+        prefix,
         max_new_tokens=max_new_tokens,
         eos_id=eos_id,
         options=options,
@@ -120,19 +125,49 @@ def generate(
 
 
 def _stack(
-  rows: Sequence[prompting.Row], vocab: Vocab
-) -> tuple[prompting.Rows, decode.Prefix | None]:
-  """Rows as arrays, and what they begin with apart if that saves work."""
+  rows: Sequence[prompting.Row],
+  vocab: Vocab,
+  latents: Latents,
+  placement: Placement,
+) -> tuple[tuple[Array | None, ...], decode.Prefix | None]:
+  """What `decode.generate` takes of rows, on devices.
+
+  What rows begin with is apart if that saves work.
+  """
   split = prompting.common_prefixes(rows, vocab.is_special)
   if split is None:
-    return prompting.stack_rows(rows, vocab.pad_id), None
+    return _put(rows, vocab.pad_id, latents, placement), None
   prefixes, which, rest = split
-  stacked = prompting.stack_rows(rest, vocab.pad_id, SUFFIX_MULTIPLE)
-  first = prompting.stack_rows(prefixes, vocab.pad_id, 1)
-  which += [0] * (len(stacked.tokens) - len(which))
-  return stacked, decode.Prefix(
-    first.tokens, first.images, first.image_mask, np.array(which, np.int32)
+  stacked = _put(rest, vocab.pad_id, latents, placement, SUFFIX_MULTIPLE)
+  tokens, _, images, image_mask = _put(
+    prefixes, vocab.pad_id, latents, placement, 1
   )
+  which += [0] * (stacked[0].shape[0] - len(which))
+  numbers = placement.put_rows(np.array(which, np.int32))
+  return stacked, decode.Prefix(tokens, images, image_mask, numbers)
+
+
+def _put(
+  rows: Sequence[prompting.Row],
+  pad_id: int,
+  latents: Latents,
+  placement: Placement,
+  multiple: int = prompting.LENGTH_MULTIPLE,
+) -> tuple[Array | None, ...]:
+  """Rows on devices: tokens, lengths, latents of pictures, image mask."""
+  tokens, lengths, _, image_mask = prompting.stack_rows(
+    rows,
+    pad_id,
+    multiple,
+    num_parts=placement.num_parts,
+    with_pixels=False,
+  )
+  pictures = [row.images for row in rows]
+  pictures += pictures[:1] * (len(tokens) - len(rows))
+  tokens, lengths, image_mask = placement.put_rows(
+    (tokens, lengths, image_mask)
+  )
+  return tokens, lengths, latents.of(pictures), image_mask
 
 
 def score(
