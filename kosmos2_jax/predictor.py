@@ -233,18 +233,34 @@ class Predictor(Engine):
     *,
     constrained: bool = True,
     max_new_tokens: int = MAX_BOX_TOKENS,
+    as_prompts: bool = False,
+    no_repeat_ngram_size: int = 0,
   ) -> list[list[Box]]:
     """`locate` for several pictures; boxes in the order they were written.
 
     That order is the one the published protocol scores: its first box counts.
     The published protocol is not constrained.
+
+    Args:
+      images: one for each expression.
+      expressions: see `locate`.
+      constrained: see `locate`.
+      max_new_tokens: where an answer is cut off; three for each box.
+      as_prompts: the expressions are whole prompts, which end with a phrase.
+      no_repeat_ngram_size: see `generation.sampling.Options`.
+
+    Raises:
+      FileNotFoundError, TypeError, ValueError: see `generate`.
     """
     vocab = self.tokenizer.vocab
-    prompts = [prompt_texts.refer(expression) for expression in expressions]
-    options = Options()
+    prompts = list(expressions)
+    if not as_prompts:
+      prompts = [prompt_texts.refer(expression) for expression in prompts]
+    boxes = None
     if constrained:
-      options = Options(boxes=BoxGrammar(vocab))
+      boxes = BoxGrammar(vocab)
       prompts = [f"{prompt}{OBJECT}" for prompt in prompts]
+    options = Options(boxes=boxes, no_repeat_ngram_size=no_repeat_ngram_size)
     # The answer is over where its list of boxes is: nothing after is read.
     answers = self._generate(
       self._rows(prompts, images, max_new_tokens),
@@ -252,12 +268,12 @@ class Predictor(Engine):
       vocab.object_end_id,
       options,
     )
-    boxes = []
+    found = []
     for [(tokens, log_probs, _)] in answers:
       if constrained:
         tokens, log_probs = [vocab.object_id, *tokens], [0.0, *log_probs]
-      boxes.append(leading_boxes(tokens, log_probs, vocab))
-    return boxes
+      found.append(leading_boxes(tokens, log_probs, vocab))
+    return found
 
   def describe(
     self,
