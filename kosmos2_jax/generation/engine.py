@@ -11,11 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from kosmos2_jax.generation import prompting, requests
+from kosmos2_jax.generation import prompting, requests, scoring
 from kosmos2_jax.generation.beams import BeamOptions
 from kosmos2_jax.generation.prompting import ImageLike
-from kosmos2_jax.generation.requests import Score
 from kosmos2_jax.generation.sampling import Options
+from kosmos2_jax.generation.scoring import Score
 from kosmos2_jax.models.kosmos2 import Kosmos2
 from kosmos2_jax.text.tokenizer import Tokenizer
 
@@ -71,22 +71,25 @@ class Engine:
 
   def score(
     self,
-    prompts: Sequence[str],
-    continuations: Sequence[str],
+    prompts: Sequence[str | Sequence[int]],
+    continuations: Sequence[str | Sequence[int]],
     images: Sequence[ImageLike | Sequence[ImageLike] | None] | None = None,
   ) -> list[Score]:
     """Returns how probable each continuation is after its prompt.
 
+    Put next to each other what begins alike: continuations of one prompt, and
+    prompts about one picture, share it (see `generation.scoring`).
+
     Args:
-      prompts: see `generate`.
-      continuations: text; tokens are those it has on its own.
+      prompts: see `generate`; or ids, which no tokenizer reads again.
+      continuations: text, whose tokens are those it has on its own; or ids.
       images: see `generate`.
 
     Raises:
       FileNotFoundError, TypeError: see `generate`.
       ValueError: see there; or a continuation without tokens.
     """
-    texts = [self.tokenizer.encode(text) for text in continuations]
+    texts = [prompting.ids_of(text, self.tokenizer) for text in continuations]
     if not all(texts):
       raise ValueError(
         f"the continuation {continuations[texts.index([])]!r} has no tokens."
@@ -107,7 +110,7 @@ class Engine:
           len(text),
         )
 
-    return requests.score(
+    return scoring.score(
       self.model,
       self.params,
       joined(),
@@ -173,7 +176,7 @@ class Engine:
 
   def _rows(
     self,
-    prompts: Sequence[str],
+    prompts: Sequence[str | Sequence[int]],
     images: Sequence[ImageLike | Sequence[ImageLike] | None] | None,
     max_new_tokens: int,
   ) -> Iterator[prompting.Row]:

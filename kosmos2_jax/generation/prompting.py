@@ -73,8 +73,13 @@ def prepare_image(
   return (np.asarray(picture, np.float32) - mean) * scale
 
 
+def ids_of(text: str | Sequence[int], tokenizer: Tokenizer) -> list[int]:
+  """The ids of a text; ids are taken as they are."""
+  return tokenizer.encode(text) if isinstance(text, str) else list(text)
+
+
 def make_row(
-  prompt: str,
+  prompt: str | Sequence[int],
   pictures: ImageLike | Sequence[ImageLike] | None,
   tokenizer: Tokenizer,
   *,
@@ -87,6 +92,7 @@ def make_row(
   Args:
     prompt: text after `<s>`; special tokens may be written out. Pictures come
       before it, in order, unless it says where with one `<image>` for each.
+      Or the ids of such a text.
     pictures: None, one picture or several.
     tokenizer: text to ids.
     num_latents: slots a picture takes.
@@ -103,7 +109,7 @@ def make_row(
   elif not isinstance(pictures, list | tuple):
     pictures = [pictures]
   image_id = tokenizer.vocab.image_id
-  text = tokenizer.encode(prompt)
+  text = ids_of(prompt, tokenizer)
   places = text.count(image_id)
   if places not in (0, len(pictures)):
     raise ValueError(

@@ -60,9 +60,7 @@ def _shortened(word: str) -> list[str]:
 
 
 CONTRACTIONS = {
-  short: word
-  for word in _CONTRACTIONS.split()
-  for short in _shortened(word)
+  short: word for word in _CONTRACTIONS.split() for short in _shortened(word)
 } | {"somebody'd": "somebodyd"}  # The one that goes the other way.
 
 
