@@ -166,7 +166,8 @@ class PictureFolder:
       raise Dropped(Drop.BAD_RECORD)
     if archive.is_unsafe(name):
       raise Dropped(Drop.UNSAFE_NAME)
-    if os.path.splitext(name)[1].lower() not in self._suffixes:
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix not in self._suffixes or os.path.basename(name) in ("", "."):
       raise Dropped(Drop.PICTURE_NOT_FOUND)
     for place in self._places:
       try:
