@@ -96,9 +96,9 @@ class ObjectHallucination(Evaluator):
       else "yes or no alone, anything else is wrong"
     )
     return (
-      f"{prompt}, greedy, at most {self.max_new_tokens} tokens, the answer ends"
-      f" with the first line and before a further 'Question:' and is {read};"
-      " yes is the positive class; x 100"
+      f"{prompt}, greedy, at most {self.max_new_tokens} tokens, n-grams repeated"
+      " as the checkpoint allows, the answer ends with the first line and before"
+      f" a further 'Question:' and is {read}; yes is the positive class; x 100"
     )
 
   def questions(self, examples: Iterable[Example]) -> Iterator[Question]:
@@ -197,7 +197,11 @@ class ObjectHallucination(Evaluator):
     return View(
       (),
       (),
-      (record.ask["question"], f"answer: {said}", record.truth["label"]),
+      (
+        record.ask["question"],
+        f"answer: {said}",
+        f"label: {record.truth['label']}",
+      ),
     )
 
   def _text(self, record: Record) -> str:

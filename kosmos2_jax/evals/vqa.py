@@ -96,8 +96,9 @@ class VisualQuestionAnswering(Evaluator):
     prompt = f"prompt {'<grounding>' * self.grounded}Question: {{q}} Answer:"
     if self.mode == "open":
       answered = (
-        f"greedy, at most {self.max_new_tokens} tokens, the answer ends with"
-        " the first line and before a further 'Question:'"
+        f"greedy, at most {self.max_new_tokens} tokens, n-grams repeated as"
+        " the checkpoint allows, the answer ends with the first line and"
+        " before a further 'Question:'"
       )
     else:
       given = "the question's own choices"

@@ -71,25 +71,22 @@ class Engine:
 
   def score(
     self,
-    prompts: Sequence[str | Sequence[int]],
-    continuations: Sequence[str | Sequence[int]],
+    prompts: Sequence[prompting.Text],
+    continuations: Sequence[prompting.Text],
     images: Sequence[ImageLike | Sequence[ImageLike] | None] | None = None,
   ) -> list[Score]:
     """Returns how probable each continuation is after its prompt.
 
-    Put next to each other what begins alike: continuations of one prompt, and
-    prompts about one picture, share it (see `generation.scoring`).
-
     Args:
-      prompts: see `generate`; or ids, which no tokenizer reads again.
-      continuations: text, whose tokens are those it has on its own; or ids.
+      prompts: see `generate`.
+      continuations: text, whose tokens are those it has on its own, or ids.
       images: see `generate`.
 
     Raises:
       FileNotFoundError, TypeError: see `generate`.
       ValueError: see there; or a continuation without tokens.
     """
-    texts = [prompting.ids_of(text, self.tokenizer) for text in continuations]
+    texts = [prompting.token_ids(x, self.tokenizer) for x in continuations]
     if not all(texts):
       raise ValueError(
         f"the continuation {continuations[texts.index([])]!r} has no tokens."
@@ -176,7 +173,7 @@ class Engine:
 
   def _rows(
     self,
-    prompts: Sequence[str | Sequence[int]],
+    prompts: Sequence[prompting.Text],
     images: Sequence[ImageLike | Sequence[ImageLike] | None] | None,
     max_new_tokens: int,
   ) -> Iterator[prompting.Row]:

@@ -193,7 +193,11 @@ def test_by_likelihood_the_more_probable_word_counts():
   # Both words of a question follow each other.
   assert fake.asked[0] == fake.asked[1]
   assert "'yes' and 'no'" in task.protocol
-  assert task.view(found[3]).lines == (ask("cup"), "answer: no", "yes")
+  assert task.view(found[3]).lines == (
+    ask("cup"),
+    "answer: no",
+    "label: yes",
+  )
 
 
 def test_prompts_and_decoding():
@@ -206,7 +210,7 @@ def test_prompts_and_decoding():
   assert task.view(record).lines == (
     ask("tie"),
     "answer: (nothing) = yes",
-    "no",
+    "label: no",
   )
   groups = [q.group for q in task.questions(EXAMPLES)]
   assert len(set(groups)) == 2
