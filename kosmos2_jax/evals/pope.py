@@ -96,9 +96,10 @@ class ObjectHallucination(Evaluator):
       else "yes or no alone, anything else is wrong"
     )
     return (
-      f"{prompt}, greedy, at most {self.max_new_tokens} tokens, n-grams repeated"
-      " as the checkpoint allows, the answer ends with the first line and before"
-      f" a further 'Question:' and is {read}; yes is the positive class; x 100"
+      f"{prompt}, greedy, at most {self.max_new_tokens} tokens, n-grams"
+      " repeated as the checkpoint allows, the answer ends with the first line"
+      f" and before a further 'Question:' and is {read}; yes is the positive"
+      " class; x 100"
     )
 
   def questions(self, examples: Iterable[Example]) -> Iterator[Question]:
