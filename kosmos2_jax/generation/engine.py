@@ -11,12 +11,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from kosmos2_jax.generation import prompting, requests
+from kosmos2_jax.generation import prompting, requests, scoring
 from kosmos2_jax.generation.beams import BeamOptions
 from kosmos2_jax.generation.placement import DEFAULT, Placement
 from kosmos2_jax.generation.prompting import ImageLike
-from kosmos2_jax.generation.requests import Score
 from kosmos2_jax.generation.sampling import Options
+from kosmos2_jax.generation.scoring import Score
 from kosmos2_jax.models.kosmos2 import Kosmos2
 from kosmos2_jax.text.tokenizer import Tokenizer
 
@@ -75,22 +75,22 @@ class Engine:
 
   def score(
     self,
-    prompts: Sequence[str],
-    continuations: Sequence[str],
+    prompts: Sequence[prompting.Text],
+    continuations: Sequence[prompting.Text],
     images: Sequence[ImageLike | Sequence[ImageLike] | None] | None = None,
   ) -> list[Score]:
     """Returns how probable each continuation is after its prompt.
 
     Args:
       prompts: see `generate`.
-      continuations: text; tokens are those it has on its own.
+      continuations: text, whose tokens are those it has on its own, or ids.
       images: see `generate`.
 
     Raises:
       FileNotFoundError, TypeError: see `generate`.
       ValueError: see there; or a continuation without tokens.
     """
-    texts = [self.tokenizer.encode(text) for text in continuations]
+    texts = [prompting.token_ids(x, self.tokenizer) for x in continuations]
     if not all(texts):
       raise ValueError(
         f"the continuation {continuations[texts.index([])]!r} has no tokens."
@@ -111,7 +111,7 @@ class Engine:
           len(text),
         )
 
-    return requests.score(
+    return scoring.score(
       self.model,
       self.params,
       joined(),
@@ -177,7 +177,7 @@ class Engine:
 
   def _rows(
     self,
-    prompts: Sequence[str],
+    prompts: Sequence[prompting.Text],
     images: Sequence[ImageLike | Sequence[ImageLike] | None] | None,
     max_new_tokens: int,
   ) -> Iterator[prompting.Row]:

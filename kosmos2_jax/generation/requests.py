@@ -1,6 +1,5 @@
 """Runs any number of prompts through a model, in batches of few shapes."""
 
-import dataclasses
 import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,21 +32,6 @@ class Answer(NamedTuple):
   tokens: list[int]
   log_probs: list[float]
   score: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Score:
-  """How probable a continuation is.
-
-  Attributes:
-    log_prob: natural log-probability of all its tokens together.
-    num_tokens: how many they are.
-    is_greedy: True if every one of them is the most probable at its place.
-  """
-
-  log_prob: float
-  num_tokens: int
-  is_greedy: bool
 
 
 def generate(
@@ -168,67 +152,6 @@ def _put(
     (tokens, lengths, image_mask)
   )
   return tokens, lengths, latents.of(pictures), image_mask
-
-
-def score(
-  model: Kosmos2,
-  params: Mapping[str, Any],
-  rows: Iterable[tuple[prompting.Row, int]],
-  *,
-  pad_id: int,
-  batch_size: int,
-) -> list[Score]:
-  """How probable the last tokens of each row are, given what is before them.
-
-  Args:
-    model: the module.
-    params: its parameters, on devices.
-    rows: prompt and continuation in one, and the continuation's tokens.
-    pad_id: fills rows.
-    batch_size: rows that run at once.
-  """
-  scores = []
-  rows = iter(rows)
-  while chunk := list(itertools.islice(rows, batch_size)):
-    stacked = prompting.stack_rows([row for row, _ in chunk], pad_id)
-    log_probs, is_best = jax.device_get(
-      _next_tokens(model, params, *jax.device_put(stacked))
-    )
-    for i, (row, count) in enumerate(chunk):
-      # Position t predicts token t + 1.
-      where = slice(len(row.tokens) - 1 - count, len(row.tokens) - 1)
-      scores.append(
-        Score(
-          float(np.sum(log_probs[i, where], dtype=np.float64)),
-          count,
-          bool(np.all(is_best[i, where])),
-        )
-      )
-  return scores
-
-
-@functools.partial(jax.jit, static_argnames="model")
-def _next_tokens(
-  model: Kosmos2,
-  params: Mapping[str, Any],
-  tokens: Int[Array, "B T"],
-  lengths: Int[Array, " B"],
-  images: Float[Array, "B M height width 3"] | None,
-  image_mask: Bool[Array, "B T"] | None,
-) -> tuple[Float[Array, "B T-1"], Bool[Array, "B T-1"]]:
-  """Log-probability of each following token, and whether it is the best."""
-  segment_ids = jnp.arange(tokens.shape[1]) < lengths[:, None]
-  all_logits = model.apply(
-    {"params": params},
-    tokens,
-    images,
-    image_mask,
-    segment_ids.astype(jnp.int32),
-  )[:, :-1]
-  following = tokens[:, 1:, None]
-  log_probs = jax.nn.log_softmax(all_logits, axis=-1)
-  found = jnp.take_along_axis(log_probs, following, axis=-1)[..., 0]
-  return found, jnp.argmax(all_logits, axis=-1) == following[..., 0]
 
 
 @functools.partial(jax.jit, static_argnames="model")
