@@ -141,7 +141,7 @@ def _section(
           }
           for one in row.published
         ],
-        "plot": _plot(row),
+        "plot": plot(row),
       }
     )
   kinds = [kind for kind in cases.KINDS if kind in outcome.cases]
@@ -186,7 +186,11 @@ def _place(value: float, top: float) -> float:
   return round(100 * min(max(value / top, 0.0), 1.0), 2)
 
 
-def _plot(row: comparison.Row) -> Plot:
+def plot(row: comparison.Row) -> Plot:
+  """Places a row's numbers on a line from 0 to the scale.
+
+  The line is longer where a number is above the scale.
+  """
   printed = [one.value for one in row.published]
   values = [*printed, *([] if row.value is None else [row.value])]
   top = _top([*values, *(row.interval or ())], row.scale)
