@@ -75,6 +75,7 @@ def evaluate(
     devices=jax.local_devices(),
   )
   load = loader(config.data.data_dir, config.data.builders.to_dict())
+  load = functools.cache(load)  # tasks may share a split
   with group.main_first("the data"):  # where they are prepared
     sources, missing = available_sources(tasks, load)
     tasks, lacking = evals.with_support(

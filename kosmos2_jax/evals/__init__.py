@@ -12,11 +12,14 @@ from typing import Any
 
 from kosmos2_jax.evals import cases, engine
 from kosmos2_jax.evals import tasks as _tasks
+from kosmos2_jax.evals.average_precision import PhraseAveragePrecision
 from kosmos2_jax.evals.console import Bars
 from kosmos2_jax.evals.engine import Progress
 from kosmos2_jax.evals.examples import Again, Example
 from kosmos2_jax.evals.grounded_captioning import GroundedCaption
 from kosmos2_jax.evals.outputs import open_stores, write_all
+from kosmos2_jax.evals.phrase_grounding import PhraseGrounding
+from kosmos2_jax.evals.pope import ObjectHallucination
 from kosmos2_jax.evals.protocol import Evaluator, Outcome
 from kosmos2_jax.evals.rec import ReferringExpression
 from kosmos2_jax.evals.report import (
@@ -25,8 +28,10 @@ from kosmos2_jax.evals.report import (
   sample_pictures,
 )
 from kosmos2_jax.evals.results import Results
+from kosmos2_jax.evals.seed_bench import SeedBench
 from kosmos2_jax.evals.store import Store
 from kosmos2_jax.evals.tasks import Task, final_counts, with_support
+from kosmos2_jax.evals.vqa import VisualQuestionAnswering
 
 __all__ = [
   "EVALUATORS",
@@ -51,7 +56,15 @@ __all__ = [
 
 EVALUATORS: dict[str, type] = {
   evaluator.name: evaluator
-  for evaluator in (ReferringExpression, GroundedCaption)
+  for evaluator in (
+    ReferringExpression,
+    PhraseGrounding,
+    PhraseAveragePrecision,
+    GroundedCaption,
+    VisualQuestionAnswering,
+    ObjectHallucination,
+    SeedBench,
+  )
 }
 
 

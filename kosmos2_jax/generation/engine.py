@@ -117,6 +117,7 @@ class Engine:
       joined(),
       pad_id=self.tokenizer.vocab.pad_id,
       batch_size=self.batch_size,
+      placement=self.placement,
     )
 
   def encode(

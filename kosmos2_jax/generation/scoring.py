@@ -18,6 +18,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from kosmos2_jax.generation import decode, prompting
+from kosmos2_jax.generation.latents import Latents
+from kosmos2_jax.generation.placement import DEFAULT, Placement
 from kosmos2_jax.models import stacking
 from kosmos2_jax.models.kosmos2 import Kosmos2
 
@@ -51,7 +53,7 @@ class Shared(NamedTuple):
   Attributes:
     tokens: the beginnings, padded on the right.
     image_mask: slots among them that latents fill, or None.
-    images: the different pictures, or None; V lists of M.
+    images: the different pictures or their latents, or None; V lists of M.
     pictures: which list of pictures each beginning has.
     rows: which beginning each row has.
     starts: how long the beginning of each row is.
@@ -59,7 +61,9 @@ class Shared(NamedTuple):
 
   tokens: Int[np.ndarray, "U P"]
   image_mask: Bool[np.ndarray, "U P"] | None
-  images: Float[np.ndarray, "V M height width 3"] | None
+  images: (
+    Float[np.ndarray, "V M height width 3"] | Float[jax.Array, "V M L D"] | None
+  )
   pictures: Int[np.ndarray, " U"]
   rows: Int[np.ndarray, " B"]
   starts: Int[np.ndarray, " B"]
@@ -72,11 +76,13 @@ def score(
   *,
   pad_id: int,
   batch_size: int,
+  placement: Placement = DEFAULT,
 ) -> list[Score]:
   """How probable the last tokens of each row are, given what is before them.
 
   Rows that begin alike should follow each other: only rows of one batch share
-  anything, and pictures are the same if they are the same arrays.
+  what the decoder does, and pictures, which are the same if they are the same
+  arrays, are remembered from one batch to the next.
 
   Args:
     model: the module.
@@ -84,19 +90,31 @@ def score(
     rows: prompt and continuation in one, and the continuation's tokens.
     pad_id: fills rows.
     batch_size: rows that run at once.
+    placement: of the rows.
   """
   scores = []
+  latents = Latents(model, params, batch_size, placement)
+  parts = placement.num_parts
   rows = iter(rows)
   # Pictures are prepared as their batch comes: memory is that of one batch.
   while chunk := list(itertools.islice(rows, batch_size)):
     cuts = best_cuts(chunk)
     if not any(cuts):
-      stacked = prompting.stack_rows([row for row, _ in chunk], pad_id)
-      found = _next_tokens(model, params, *jax.device_put(stacked))
+      stacked = prompting.stack_rows(
+        [row for row, _ in chunk], pad_id, num_parts=parts, with_pixels=False
+      )
+      pictures = [row.images for row, _ in chunk]
+      pictures += pictures[:1] * (len(stacked.tokens) - len(chunk))
+      stacked = stacked._replace(images=latents.of(pictures))
+      found = _next_tokens(model, params, *placement.put_rows(stacked))
     else:
-      shared, rest = share([row for row, _ in chunk], cuts, pad_id)
+      some = [row for row, _ in chunk]
+      shared, rest = share(
+        some, cuts, pad_id, num_parts=parts, with_pixels=False
+      )
+      shared = shared._replace(images=latents.of(_lists(some, parts)))
       found = _after_shared(
-        model, params, *jax.device_put((shared, rest.tokens))
+        model, params, *placement.put_rows((shared, rest.tokens))
       )
     log_probs, is_best = jax.device_get(found)
     for i, (row, count) in enumerate(chunk):
@@ -138,7 +156,12 @@ def best_cuts(rows: Sequence[tuple[prompting.Row, int]]) -> list[int]:
 
 
 def share(
-  rows: Sequence[prompting.Row], cuts: Sequence[int], pad_id: int
+  rows: Sequence[prompting.Row],
+  cuts: Sequence[int],
+  pad_id: int,
+  *,
+  num_parts: int = 1,
+  with_pixels: bool = True,
 ) -> tuple[Shared, prompting.Rows]:
   """Cuts rows in two, and keeps each different beginning and picture once.
 
@@ -146,6 +169,8 @@ def share(
     rows: at least one.
     cuts: the length of each beginning, at least 1; holds all of its pictures.
     pad_id: fills rows.
+    num_parts: see `prompting.stack_rows`.
+    with_pixels: see there.
 
   Returns:
     The beginnings, and what follows them in each row; the number of rows, of
@@ -172,13 +197,18 @@ def share(
     ],
     pad_id,
     SUFFIX_MULTIPLE,
+    num_parts=num_parts,
   )
   stacked = prompting.stack_rows(
-    [prompting.Row(tokens, mask, []) for tokens, mask in firsts], pad_id
+    [prompting.Row(tokens, mask, []) for tokens, mask in firsts],
+    pad_id,
+    num_parts=num_parts,
   )
-  images = prompting.stack_rows(pictures, pad_id).images
+  images = prompting.stack_rows(
+    pictures, pad_id, num_parts=num_parts, with_pixels=with_pixels
+  ).images
   image_mask = None
-  if images is not None:
+  if any(row.images for row in pictures):
     image_mask = np.zeros(stacked.tokens.shape, bool)
     for i in range(len(image_mask)):
       # Rows that fill up repeat the first one.
@@ -195,6 +225,16 @@ def share(
     ),
     rest,
   )
+
+
+def _lists(
+  rows: Sequence[prompting.Row], num_parts: int
+) -> list[list[np.ndarray]]:
+  """The different lists of pictures, in the order and number of `share`."""
+  lists = list({_identity(row): row.images for row in rows}.values())
+  count = 1 << (len(lists) - 1).bit_length()
+  count = -(-count // num_parts) * num_parts
+  return lists + lists[:1] * (count - len(lists))
 
 
 def _filled(numbers: Sequence[int], count: int) -> Int[np.ndarray, " count"]:
@@ -244,18 +284,17 @@ def _next_tokens(
   params: Mapping[str, Any],
   tokens: Int[Array, "B T"],
   lengths: Int[Array, " B"],
-  images: Float[Array, "B M height width 3"] | None,
+  image_latents: Float[Array, "B M L D"] | None,
   image_mask: Bool[Array, "B T"] | None,
 ) -> tuple[Float[Array, "B T-1"], Bool[Array, "B T-1"]]:
   """Log-probability of each following token, and whether it is the best."""
   segment_ids = jnp.arange(tokens.shape[1]) < lengths[:, None]
-  logits = model.apply(
-    {"params": params},
-    tokens,
-    images,
-    image_mask,
-    segment_ids.astype(jnp.int32),
-  )
+
+  def read(module: Kosmos2) -> Float[Array, "B T V"]:
+    numbers = segment_ids.astype(jnp.int32)
+    return module.decoder(tokens, image_latents, image_mask, numbers)[0]
+
+  logits = model.apply({"params": params}, method=read)
   return _of_following(logits[:, :-1], tokens[:, 1:])
 
 

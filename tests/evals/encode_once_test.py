@@ -8,7 +8,7 @@ import pytest
 from kosmos2_jax.evals import engine
 from kosmos2_jax.evals.examples import Again
 from kosmos2_jax.evals.protocol import Evaluator, Metric, Question, Scores
-from kosmos2_jax.generation import latents, requests
+from kosmos2_jax.generation import latents, requests, scoring
 from kosmos2_jax.input import sources
 from kosmos2_jax.predictor import Predictor
 from kosmos2_jax.text.tokenizer import Tokenizer
@@ -20,12 +20,15 @@ TOKENIZER = Tokenizer.small(num_bins=4)
 COUNTS = (11, 1, 4, 3, 2, 1, 5)
 
 
-class Where(Evaluator):
-  """The boxes of an expression, nothing of which is scored."""
+class Ask(Evaluator):
+  """Asks about pictures in one of two ways; nothing is scored."""
 
-  name = "where"
+  name = "ask"
   version = "1"
-  protocol = "boxes"
+  protocol = "boxes, or how probable words are"
+
+  def __init__(self, by_likelihood):
+    self.by_likelihood = by_likelihood
 
   def questions(self, examples):
     for example in examples:
@@ -38,10 +41,13 @@ class Where(Evaluator):
       )
 
   def ask(self, predictor, questions):
-    found = predictor.locate_batch(
-      [question.images[0] for question in questions],
-      [question.ask["text"] for question in questions],
-    )
+    images = [question.images[0] for question in questions]
+    texts = [question.ask["text"] for question in questions]
+    if self.by_likelihood:
+      found = predictor.score(texts, ["a star"] * len(texts), images)
+      # Other shapes, other orders of float32 sums.
+      return [round(score.log_prob, 3) for score in found]
+    found = predictor.locate_batch(images, texts)
     return [[box.xyxy for box in boxes] for boxes in found]
 
   def score(self, records):
@@ -68,8 +74,9 @@ def source():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("by_likelihood", [False, True])
 def test_from_scattered_records_every_picture_is_encoded_once(
-  source, monkeypatch
+  source, monkeypatch, by_likelihood
 ):
   made = []
 
@@ -78,14 +85,15 @@ def test_from_scattered_records_every_picture_is_encoded_once(
       super().__init__(*args)
       made.append(self)
 
-  monkeypatch.setattr(requests, "Latents", Watched)
+  for module in (requests, scoring):
+    monkeypatch.setattr(module, "Latents", Watched)
   model, params = small_model(small_sizes(TOKENIZER))
 
   def run(batch_size):
     predictor = Predictor(model, params, TOKENIZER, batch_size=batch_size)
     outcome = engine.run(
       predictor,
-      Where(),
+      Ask(by_likelihood),
       Again(lambda: sources.eval_examples(source)),
       batch_size=batch_size,
     )
@@ -94,6 +102,12 @@ def test_from_scattered_records_every_picture_is_encoded_once(
   answers = run(4)
   assert sum(one.num_encoded for one in made) == len(COUNTS)
   made.clear()
-  # One by one every question has its picture encoded for itself.
-  assert run(1) == answers
+  # One row at a time, too: a picture's questions are one request.
+  found = run(1)
   assert sum(one.num_encoded for one in made) == len(COUNTS)
+  if by_likelihood:
+    assert {key: pytest.approx(x, abs=2e-3) for key, x in found.items()} == (
+      answers
+    )
+  else:
+    assert found == answers

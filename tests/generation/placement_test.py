@@ -76,3 +76,15 @@ def test_the_same_answers_as_on_one_device(model, count):
     strict=True,
   ):
     assert [box.xyxy for box in boxes] == [box.xyxy for box in others]
+  words = ["a star", "two red", "it", "a", "the blue", "on", "circle"]
+  for given in (images, None):
+    for one, other in zip(
+      several.score(TEXTS, words, given),
+      alone.score(TEXTS, words, given),
+      strict=True,
+    ):
+      assert (one.num_tokens, one.is_greedy) == (
+        other.num_tokens,
+        other.is_greedy,
+      )
+      np.testing.assert_allclose(one.log_prob, other.log_prob, atol=1e-5)
