@@ -127,7 +127,7 @@ class Evaluation:
     )
     rich.print(evals.make_table(results, self._tasks))
 
-  def _predictor(self, params: PyTree, step: int) -> Predictor:
+  def _predictor(self, params, step):
     several = self._group.count > 1
     return Predictor(
       self._model,
@@ -137,13 +137,7 @@ class Evaluation:
       batch_size=self._batch_size,
     )
 
-  def _run(
-    self,
-    predictor: Predictor,
-    counts: Mapping[str, int],
-    num_pictures: int,
-    stores: Mapping[str, evals.Store],
-  ) -> evals.Results:
+  def _run(self, predictor, counts, num_pictures, stores):
     wanted = {key: task for key, task in self._tasks.items() if counts[key]}
     return evals.run(
       divided(predictor, self._group),

@@ -77,7 +77,7 @@ def test_tasks_can_be_chosen_by_name():
 @pytest.mark.parametrize(
   ("entries", "message"),
   [
-    ([entry(evaluator="rec")], r"evaluator 'rec'; there are \['grounded_cap"),
+    ([entry(evaluator="rec")], r"evaluator 'rec'; there are \['average_prec"),
     ([entry(options={"tokens": 3})], "'rec' has wrong options.*'tokens'"),
     (
       [entry(evaluator="grounded_caption", options={"mode": "words"})],
@@ -112,7 +112,7 @@ def test_run_gives_every_task_its_own_examples(echo):
   )
   assert results.scores == {"a/accuracy": 1.0, "b/accuracy": 1.0}
   assert [outcome.scores.n for outcome in results.values()] == [5, 3]
-  assert progress == [("a", 1), ("a", 3), ("a", 5), ("b", 2), ("b", 3)]
+  assert progress == [("a", 2), ("a", 4), ("a", 5), ("b", 2), ("b", 3)]
   assert list(results) == ["a", "b"]
   assert results["a"].evaluator is tasks["a"].evaluator
   assert not results.not_run

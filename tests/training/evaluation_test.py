@@ -2,14 +2,15 @@
 
 import io
 import json
-import types
 
+import jax.numpy as jnp
 import pytest
 
 from kosmos2_jax import evals
 from kosmos2_jax.models import presets
 from kosmos2_jax.text.tokenizer import Tokenizer
 from kosmos2_jax.training import evaluation, metrics, preemption
+from kosmos2_jax.training.state import TrainState
 from tests.evals.samples import Counter, Echo, make_examples
 
 
@@ -61,7 +62,7 @@ def test_the_end_is_written_and_a_killed_one_goes_on(monkeypatch, tmp_path):
   def final(evaluator, params, check=lambda: None, num_pictures=3):
     given = _evaluation(monkeypatch, evaluator, check)
     monkeypatch.setattr(evaluation, "averaged_params", lambda state: params)
-    state = types.SimpleNamespace(step=7)
+    state = TrainState(step=jnp.int32(7), params={}, opt_state={})
     monkeypatch.setattr(
       evaluation,
       "Predictor",
@@ -82,7 +83,8 @@ def test_the_end_is_written_and_a_killed_one_goes_on(monkeypatch, tmp_path):
   assert [task["n"] for task in content["tasks"].values()] == [5, 2]
 
   def check():
-    if (tmp_path / "rec" / "predictions.jsonl").read_bytes().count(b"\n") > 3:
+    header, *lines = (tmp_path / "rec" / "predictions.jsonl").open()
+    if json.loads(header)["checkpoint_hash"] == "2" and len(lines) == 3:
       raise preemption.Preempted("asked to stop")
 
   # Trained further, the answers are thrown away; stopped, they go on.
