@@ -11,11 +11,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from kosmos2_jax.generation import prompting, requests
+from kosmos2_jax.generation import prompting, requests, scoring
 from kosmos2_jax.generation.beams import BeamOptions
+from kosmos2_jax.generation.placement import DEFAULT, Placement
 from kosmos2_jax.generation.prompting import ImageLike
-from kosmos2_jax.generation.requests import Score
 from kosmos2_jax.generation.sampling import Options
+from kosmos2_jax.generation.scoring import Score
 from kosmos2_jax.models.kosmos2 import Kosmos2
 from kosmos2_jax.text.tokenizer import Tokenizer
 
@@ -35,6 +36,7 @@ class Engine:
     batch_size: prompts that run at once; more are cut into several runs.
     no_repeat_ngram_size: default of `generate`; 3 for the released model.
     max_length: longest row, prompt and answer together, in tokens.
+    placement: where rows go; parameters are there already.
   """
 
   def __init__(
@@ -47,6 +49,7 @@ class Engine:
     batch_size: int = 16,
     no_repeat_ngram_size: int = 0,
     max_length: int = MAX_LENGTH,
+    placement: Placement = DEFAULT,
   ):
     """Keeps its arguments; see the attributes.
 
@@ -68,25 +71,26 @@ class Engine:
     self.batch_size = batch_size
     self.no_repeat_ngram_size = no_repeat_ngram_size
     self.max_length = max_length
+    self.placement = placement
 
   def score(
     self,
-    prompts: Sequence[str],
-    continuations: Sequence[str],
+    prompts: Sequence[prompting.Text],
+    continuations: Sequence[prompting.Text],
     images: Sequence[ImageLike | Sequence[ImageLike] | None] | None = None,
   ) -> list[Score]:
     """Returns how probable each continuation is after its prompt.
 
     Args:
       prompts: see `generate`.
-      continuations: text; tokens are those it has on its own.
+      continuations: text, whose tokens are those it has on its own, or ids.
       images: see `generate`.
 
     Raises:
       FileNotFoundError, TypeError: see `generate`.
       ValueError: see there; or a continuation without tokens.
     """
-    texts = [self.tokenizer.encode(text) for text in continuations]
+    texts = [prompting.token_ids(x, self.tokenizer) for x in continuations]
     if not all(texts):
       raise ValueError(
         f"the continuation {continuations[texts.index([])]!r} has no tokens."
@@ -107,12 +111,13 @@ class Engine:
           len(text),
         )
 
-    return requests.score(
+    return scoring.score(
       self.model,
       self.params,
       joined(),
       pad_id=self.tokenizer.vocab.pad_id,
       batch_size=self.batch_size,
+      placement=self.placement,
     )
 
   def encode(
@@ -173,7 +178,7 @@ class Engine:
 
   def _rows(
     self,
-    prompts: Sequence[str],
+    prompts: Sequence[prompting.Text],
     images: Sequence[ImageLike | Sequence[ImageLike] | None] | None,
     max_new_tokens: int,
   ) -> Iterator[prompting.Row]:
@@ -203,13 +208,19 @@ class Engine:
     That is how rows about one picture find each other.
     """
     recent = collections.OrderedDict()
+    # One object again and again is prepared once.
+    last = None, None
 
     def prepare(image, size):
+      nonlocal last
+      if image is last[0]:
+        return last[1]
       prepared = prompting.prepare_image(image, size)
       key = hashlib.blake2b(prepared.tobytes()).digest()
       recent[key] = recent.pop(key, prepared)
       if len(recent) > self.batch_size:
         recent.popitem(last=False)
+      last = image, recent[key]
       return recent[key]
 
     return prepare
@@ -242,4 +253,5 @@ class Engine:
       options=options,
       beam=beam,
       seeds=seeds,
+      placement=self.placement,
     )

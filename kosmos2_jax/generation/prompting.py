@@ -26,6 +26,9 @@ from kosmos2_jax.text.vocab import (
 
 LENGTH_MULTIPLE = 16
 
+# A text as words, or as the ids of its tokens.
+Text = str | Sequence[int]
+
 # The boxes of one phrase: none, one, or several; each four numbers.
 PhraseBoxes = None | Sequence[float | int] | Sequence[Sequence[float | int]]
 
@@ -73,8 +76,13 @@ def prepare_image(
   return (np.asarray(picture, np.float32) - mean) * scale
 
 
+def token_ids(text: Text, tokenizer: Tokenizer) -> list[int]:
+  """Returns the ids of a text, which may be ids already."""
+  return tokenizer.encode(text) if isinstance(text, str) else list(text)
+
+
 def make_row(
-  prompt: str,
+  prompt: Text,
   pictures: ImageLike | Sequence[ImageLike] | None,
   tokenizer: Tokenizer,
   *,
@@ -85,8 +93,9 @@ def make_row(
   """Lays out one prompt with the slots of its pictures.
 
   Args:
-    prompt: text after `<s>`; special tokens may be written out. Pictures come
-      before it, in order, unless it says where with one `<image>` for each.
+    prompt: text after `<s>`, or its ids; special tokens may be written out.
+      Pictures come before it, in order, unless it says where with one
+      `<image>` for each.
     pictures: None, one picture or several.
     tokenizer: text to ids.
     num_latents: slots a picture takes.
@@ -103,7 +112,7 @@ def make_row(
   elif not isinstance(pictures, list | tuple):
     pictures = [pictures]
   image_id = tokenizer.vocab.image_id
-  text = tokenizer.encode(prompt)
+  text = token_ids(prompt, tokenizer)
   places = text.count(image_id)
   if places not in (0, len(pictures)):
     raise ValueError(
@@ -227,7 +236,12 @@ def common_prefixes(
 
 
 def stack_rows(
-  rows: Sequence[Row], pad_id: int, multiple: int = LENGTH_MULTIPLE
+  rows: Sequence[Row],
+  pad_id: int,
+  multiple: int = LENGTH_MULTIPLE,
+  *,
+  num_parts: int = 1,
+  with_pixels: bool = True,
 ) -> Rows:
   """Pads rows to one array each, in few different shapes.
 
@@ -239,12 +253,15 @@ def stack_rows(
     rows: at least one.
     pad_id: fills `tokens` behind a row's end.
     multiple: of the length.
+    num_parts: the number of rows is a multiple of it, too.
+    with_pixels: False leaves `images` None.
 
   Returns:
     The arrays; `images` and `image_mask` are None if no row has a picture.
     Rows with fewer pictures than others get black ones, which no slot reads.
   """
   count = 1 << (len(rows) - 1).bit_length()
+  count = -(-count // num_parts) * num_parts
   rows = [*rows, *[rows[0]] * (count - len(rows))]
   longest = max(len(row.tokens) for row in rows)
   length = -(-longest // multiple) * multiple
@@ -257,6 +274,8 @@ def stack_rows(
   num_images = max(len(row.images) for row in rows)
   if not num_images:
     return Rows(tokens, lengths, None, None)
+  if not with_pixels:
+    return Rows(tokens, lengths, None, image_mask)
   size = next(row.images[0] for row in rows if row.images).shape
   images = np.zeros((count, num_images, *size), np.float32)
   for i, row in enumerate(rows):

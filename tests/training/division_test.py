@@ -4,8 +4,10 @@ import threading
 
 import pytest
 
-from kosmos2_jax.training.division import DividedPredictor
+from kosmos2_jax import evals
+from kosmos2_jax.training.division import DividedPredictor, divided
 from kosmos2_jax.training.processes import Group
+from tests.evals.samples import Counter, Echo, make_examples
 
 
 class Room:
@@ -81,3 +83,38 @@ def test_the_batches_are_those_of_one_process(count, number):
   # Each batch was asked once, and by another process than the one before.
   for index, predictor in enumerate(asked):
     assert predictor.batches == alone.batches[index::count]
+
+
+def test_an_evaluation_of_several_processes_is_that_of_one(tmp_path):
+  def evaluate(folder, predictor, group):
+    tasks = {"echo": evals.Task("echo", Echo(), "d", "s")}
+    return evals.run(
+      divided(predictor, group),
+      tasks,
+      {"echo": list(make_examples(23))},
+      batch_size=4 * group.count,
+      stores=evals.open_stores(folder, tasks, {}, {}, group=group),
+    )["echo"]
+
+  alone = evaluate(tmp_path / "alone", Counter(), Group())
+  for count in (2, 3):
+    room = Room(count)
+    asked = [Counter() for _ in range(count)]
+    found = [None] * count
+
+    def work(index, room=room, asked=asked, found=found, count=count):
+      group = ThreadGroup(index, room)
+      # The others' disks have nothing, and nothing is written there.
+      folder = tmp_path / f"{count}_{index}"
+      found[index] = evaluate(folder, asked[index], group)
+
+    for _ in range(2):  # the second time everything is answered already
+      threads = [threading.Thread(target=work, args=[i]) for i in range(count)]
+      for thread in threads:
+        thread.start()
+      for thread in threads:
+        thread.join()
+      assert [outcome.records for outcome in found] == [alone.records] * count
+    assert sum(predictor.asked for predictor in asked) == 23
+    assert all(predictor.asked for predictor in asked)
+    assert {path.name for path in tmp_path.glob(f"{count}_*")} == {f"{count}_0"}
