@@ -202,6 +202,8 @@ def test_what_the_tokenizer_changes_is_never_found_in_the_original(
     (f" stands<phrase> a bench</phrase>{boxes_text(A)} .", 0),
     # Anything between the tags and the boxes breaks the link.
     (f" stands<phrase> a man</phrase> there{boxes_text(A)} .", 0),
+    # Nor is it a phrase that was not opened.
+    (f" a man</phrase>{boxes_text(A)}", 0),
     ("<object><patch_index_0000></object>", 0),
     (f"<object><patch_index_0000></object> {boxes_text(A)}", 0),
     ("", 0),
