@@ -24,6 +24,8 @@ from kosmos2_jax.text.tokenizer import Tokenizer
 # The original's rows end after 500 tokens, 66 for the picture and the prompt
 # among them; this is about what is left.
 READ_ON_TOKENS = 400
+# The original never writes the same three tokens twice.
+NO_REPEAT_NGRAM_SIZE = 3
 
 
 def picture_of(example: Example) -> str:
@@ -98,6 +100,7 @@ def read_on(
     [prompts[i] for i in missing],
     [images[i] for i in missing],
     max_new_tokens=READ_ON_TOKENS,
+    no_repeat_ngram_size=NO_REPEAT_NGRAM_SIZE,
   )
   tokenizer = predictor.tokenizer
   for i, answer in zip(missing, answers, strict=True):

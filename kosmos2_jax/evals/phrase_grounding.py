@@ -87,7 +87,7 @@ class PhraseGrounding(Evaluator):
     decoding = (
       "greedy, nothing but boxes can be answered"
       if self.constrained
-      else "greedy with the checkpoint's own rule against repeated n-grams"
+      else "greedy without repeated 3-grams"
     )
     return (
       f"{self.variant}: prompt <grounding>{{caption up to the phrase}}"
@@ -139,8 +139,7 @@ class PhraseGrounding(Evaluator):
     """See `locating` for the answers.
 
     Args:
-      predictor: with `locate_batch`, `generate`, `tokenizer` and
-        `no_repeat_ngram_size`.
+      predictor: with `locate_batch`, `generate` and `tokenizer`.
       questions: any of them.
     """
     images = [question.images[0] for question in questions]
@@ -155,7 +154,7 @@ class PhraseGrounding(Evaluator):
       max_new_tokens=self.max_new_tokens,
       as_prompts=True,
       no_repeat_ngram_size=(
-        0 if self.constrained else predictor.no_repeat_ngram_size
+        0 if self.constrained else locating.NO_REPEAT_NGRAM_SIZE
       ),
     )
     if self.variant == "original" and not self.constrained:

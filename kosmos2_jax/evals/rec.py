@@ -185,11 +185,7 @@ class ReferringExpression(Evaluator):
         "there is no referring expression to score; choose another dataset or"
         " split for the task."
       )
-    readable = [
-      self.variant == "constrained"
-      or locating.survives(r.ask["expression"], r.answer["written"])
-      for r in records
-    ]
+    readable = [self._counts(record) for record in records]
     counted = [
       record.answer["boxes"] if good else []
       for record, good in zip(records, readable, strict=True)
@@ -251,6 +247,12 @@ class ReferringExpression(Evaluator):
       notes=self._notes(records),
     )
 
+  def _counts(self, record: Record) -> bool:
+    """Whether boxes of this answer can count."""
+    return self.variant == "constrained" or locating.survives(
+      record.ask["expression"], record.answer["written"]
+    )
+
   def _notes(self, records: Sequence[Record]) -> tuple[str, ...]:
     """Whether these are the expressions that published numbers are over."""
     [(dataset, split), *more] = {
@@ -278,6 +280,8 @@ class ReferringExpression(Evaluator):
         locating.box_array(boxes[:1]), locating.box_array([record.truth["box"]])
       )
       said = f"IoU {iou:.2f}"
+    if not self._counts(record):
+      said += ", not counted: the tokenizer changes the expression"
     return View(
       (locating.as_phrase(text, boxes[:1], record.answer["scores"][:1]),),
       (locating.as_phrase(text, [record.truth["box"]]),),

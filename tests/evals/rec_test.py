@@ -238,6 +238,9 @@ def test_views_show_the_first_box():
   assert [box.xyxy for box in first.predicted[0].boxes] == [WHOLE]
   assert [box.xyxy for box in first.annotated[0].boxes] == [HALF]
   assert second.lines == ("1", "no box")
+  changed = records[0].answer | {"written": "zero"}
+  view = task.view(records[0]._replace(answer=changed))
+  assert "not counted" in view.lines[1]
 
 
 def test_published_numbers_are_fractions_of_the_eight_splits():

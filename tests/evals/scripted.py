@@ -22,7 +22,7 @@ class ScriptedPredictor(Predictor):
     tokenizer: reads both.
   """
 
-  def __init__(self, answers, tokenizer=TOKENIZER, no_repeat_ngram_size=3):
+  def __init__(self, answers, tokenizer=TOKENIZER, no_repeat_ngram_size=0):
     self.tokenizer = tokenizer
     self.no_repeat_ngram_size = no_repeat_ngram_size
     self.answers = answers
