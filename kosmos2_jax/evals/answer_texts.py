@@ -52,7 +52,11 @@ def read(tokens: Sequence[int], finished: bool, tokenizer: Any) -> Json:
 def phrases(answer: Json) -> tuple[Phrase, ...]:
   """The phrases that `read` kept."""
   return tuple(
-    Phrase(phrase["text"], phrase["span"], [Box(b) for b in phrase["boxes"]])
+    Phrase(
+      phrase["text"],
+      tuple(phrase["span"]),
+      [Box(box) for box in phrase["boxes"]],
+    )
     for phrase in answer["phrases"]
   )
 

@@ -27,14 +27,16 @@ from kosmos2_jax.text.grounded import Box, Phrase
 METRICS = ("cider", "meteor")
 # Things of the splits that results are published on.
 FULL_SIZES = {2573: "RefCOCOg val", 5023: "RefCOCOg test"}
-# What Kosmos-2 is printed with: shots -> METEOR, CIDEr, the source.
 _README = "unilm README, RefCOCOg (split not named)"
+_PAPER = "Kosmos-2 paper, RefCOCOg (split not named)"
+# What Kosmos-2 is printed with, by `shots`.
 PRINTED = {
-  0: ((12.2, 60.3, _README),),
-  2: ((13.8, 62.2, _README),),
+  0: (Published("meteor", 12.2, _README), Published("cider", 60.3, _README)),
+  2: (Published("meteor", 13.8, _README), Published("cider", 62.2, _README)),
   4: (
-    (14.1, 62.2, _README),
-    (14.1, 62.3, "Kosmos-2 paper, RefCOCOg (split not named)"),
+    Published("meteor", 14.1, _README),
+    Published("cider", 62.2, _README),
+    Published("cider", 62.3, _PAPER),
   ),
 }
 
@@ -288,11 +290,7 @@ class ExpressionGeneration(Evaluator):
     """Kosmos-2 on RefCOCOg with as many shots."""
     if dataset != "refcocog" or split not in ("val", "test"):
       return ()
-    return tuple(
-      Published(name, value, source)
-      for meteor, cider, source in PRINTED.get(self.shots, ())
-      for name, value in (("meteor", meteor), ("cider", cider))
-    )
+    return PRINTED.get(self.shots, ())
 
 
 def _key(record: Record) -> tuple:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from kosmos2_jax.evals.scoring import coco_scorers, java
 
@@ -104,7 +104,7 @@ def of_counts(counts: Float[np.ndarray, "*n 23"]) -> Float[np.ndarray, "*n"]:
       METEOR = F (1 - gamma (chunks / matched words)^beta)
 
   Args:
-    counts: of answers, or their sums over a set: words of the answer and of
+    counts: of answers, or the `total` of a set: words of the answer and of
       its reference, function words of both; for each kind of match matched
       content words of both and matched function words of both; chunks, and
       matched words of both.
@@ -119,10 +119,30 @@ def of_counts(counts: Float[np.ndarray, "*n 23"]) -> Float[np.ndarray, "*n"]:
     precision, recall = np.moveaxis(weighted / total, -1, 0)
     f_mean = 1 / ((1 - ALPHA) / precision + ALPHA / recall)
     fragmentation = chunks / np.mean(words, axis=-1)
-    same = np.all(matches.sum((-3, -2)) == lengths, axis=-1) & (chunks == 1)
-    penalty = GAMMA * np.where(same, 0.0, fragmentation) ** BETA
+    fragmentation = np.where(_is_perfect(counts), 0.0, fragmentation)
+    penalty = GAMMA * fragmentation**BETA
     value = f_mean * (1 - penalty)
-  return np.nan_to_num(value, nan=0.0)
+  return np.asarray(np.nan_to_num(value, nan=0.0))
+
+
+def total(counts: Float[np.ndarray, "n 23"]) -> Float[np.ndarray, "23"]:
+  """The sum over a set as the program takes it.
+
+  An answer that matches its reference whole, in one chunk, adds no chunk: it
+  has no fragmentation, alone or in a set.
+  """
+  adding = counts.copy()
+  adding[_is_perfect(counts), 20] = 0
+  return adding.sum(0)
+
+
+def _is_perfect(
+  counts: Float[np.ndarray, "*n 23"],
+) -> Bool[np.ndarray, "*n"]:
+  """Where every word is matched and in its place."""
+  matched = counts[..., 4:20].reshape(*counts.shape[:-1], 8, 2).sum(-2)
+  whole = np.all(matched == counts[..., 0:2], axis=-1)
+  return np.asarray(whole & (counts[..., 20] == 1))
 
 
 def resampler(
@@ -131,6 +151,6 @@ def resampler(
   """METEOR times `scale` of some of the answers, by their indices."""
 
   def value(indices: np.ndarray) -> float:
-    return float(scale * of_counts(counts[indices].sum(0)))
+    return float(scale * of_counts(total(counts[indices])))
 
   return value
