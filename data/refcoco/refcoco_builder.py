@@ -32,6 +32,7 @@ class Refcoco(named_pictures.NamedPicturesBuilder):
 
   NAME = "refcoco"
   TITLE = "RefCOCO"
+  READER_VERSION = 2  # `same_box` came with it.
   ARGUMENTS: ClassVar = {
     "dataset": "refcoco, refcoco+ or refcocog",
     "annotations": "folder of finetune_{dataset}_{split}.json or of refs(..).p",
@@ -115,6 +116,7 @@ class Refcoco(named_pictures.NamedPicturesBuilder):
       "image_file": text,
       "width": np.int32,
       "height": np.int32,
+      "same_box": tfds.features.Sequence(text),
     }
 
   @classmethod
@@ -156,6 +158,7 @@ def _features(example: reading.Example, split: str) -> dict[str, Any]:
     "image_file": example.image_file,
     "width": example.width,
     "height": example.height,
+    "same_box": list(example.same_box),
   }
 
 

@@ -149,9 +149,11 @@ class ExpressionGeneration(Evaluator):
   def questions(self, examples: Iterable[Example]) -> Iterator[Question]:
     """One for each thing that expressions mean.
 
-    Expressions of one thing that follow one another, as in RefCOCO's files,
-    become one question; what comes later is asked again, and scored with the
-    first.
+    An example that has all expressions of its thing (`same_box`) is asked
+    about once; examples of the same thing that come later are the same
+    question. Without that, expressions of a thing that follow one another
+    become one question, and what comes later is asked again and scored with
+    the first.
 
     Args:
       examples: with `image` and `expressions`, and `image_file` where several
@@ -170,9 +172,17 @@ class ExpressionGeneration(Evaluator):
         f" call with_support(examples of the split {self.support!r}) and use"
         " the evaluator that it returns."
       )
+    done = set()
     found = itertools.chain.from_iterable(map(things.read, examples))
-    for _, group in itertools.groupby(found, key=lambda thing: thing.key):
+    for key, group in itertools.groupby(found, key=lambda thing: thing.key):
       thing, *others = group
+      texts = thing.texts
+      if thing.complete:
+        if key in done:
+          continue
+        done.add(key)
+      else:
+        texts += sum((other.texts for other in others), ())
       shots = []
       if self.shots:
         shots = solved_examples.draw(
@@ -191,7 +201,7 @@ class ExpressionGeneration(Evaluator):
         truth={
           "picture": thing.picture,
           "box": list(thing.box),
-          "expressions": [thing.text, *(other.text for other in others)],
+          "expressions": list(texts),
         },
       )
 

@@ -7,13 +7,23 @@ from kosmos2_jax.evals.examples import BoxXyxy, Example, expressions, field
 
 
 class Thing(NamedTuple):
-  """What one expression means, and the question that asks for it."""
+  """A box in a picture, and what is said of it.
+
+  Attributes:
+    picture: which one it is, see `picture_name`.
+    box: normalised `x1, y1, x2, y2`.
+    id: of the question about it.
+    image: uint8 [height, width, 3].
+    texts: expressions that mean it.
+    complete: whether these are all there are.
+  """
 
   picture: str
   box: BoxXyxy
   id: str
   image: Any
-  text: str
+  texts: tuple[str, ...]
+  complete: bool
 
   @property
   def key(self) -> tuple:
@@ -22,15 +32,25 @@ class Thing(NamedTuple):
 
 
 def read(example: Example) -> Iterator[Thing]:
-  """One for each expression; those of one box come together."""
+  """The things of an example that has expressions.
+
+  An example with one expression may have `same_box`: all expressions of its
+  thing (as `data.refcoco` writes them).
+  """
   by_box: dict[BoxXyxy, list[str]] = {}
   for text, box in expressions(example):
     by_box.setdefault(box, []).append(text)
-  picture = picture_name(example)
+  every = tuple(example.get("same_box") or ())
+  complete = len(by_box) == 1 and bool(every)
   for number, (box, texts) in enumerate(by_box.items()):
-    name = f"{field(example, 'id')}-{number}"
-    for text in texts:
-      yield Thing(picture, box, name, field(example, "image"), text)
+    yield Thing(
+      picture_name(example),
+      box,
+      f"{field(example, 'id')}-{number}",
+      field(example, "image"),
+      every if complete else tuple(texts),
+      complete,
+    )
 
 
 def picture_name(example: Example) -> str:

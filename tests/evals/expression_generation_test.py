@@ -99,6 +99,22 @@ def test_a_question_for_each_thing():
   }
 
 
+def test_an_example_that_knows_all_expressions_is_asked_about_once():
+  man, dog = ["the man", "a man in red"], ["the dog", "the brown dog"]
+  order = [(0, man), (2, dog), (1, man), (4, dog)]
+  found = [EXAMPLES[i] | {"same_box": texts} for i, texts in order]
+  questions = list(ExpressionGeneration().questions(found))
+  assert [q.id for q in questions] == ["000000-0", "000002-0"]
+  assert [q.truth["expressions"] for q in questions] == [man, dog]
+  # The first of many has them all, too.
+  [question] = ExpressionGeneration().questions(found[:1])
+  assert question.truth["expressions"] == man
+  # Of several boxes nobody knows which it would be.
+  both = example("7", 1, ("a", LEFT), ("b", RIGHT)) | {"same_box": ["c"]}
+  questions = list(ExpressionGeneration().questions([both]))
+  assert [q.truth["expressions"] for q in questions] == [["a"], ["b"]]
+
+
 def test_things_of_one_record_are_told_apart():
   pairs = [("a", LEFT), ("b", RIGHT), ("c", LEFT)]
   questions = list(ExpressionGeneration().questions([example("7", 1, *pairs)]))
@@ -314,14 +330,20 @@ def test_a_real_predictor_answers_and_the_context_is_looked_at():
   records = ask(task, predictor, EXAMPLES, batch_size=4)
   assert task.score(records).n == 3
   questions = list(task.questions(EXAMPLES))
-  question = questions[0]
   # The pictures of the examples, and their words, reach the model.
-  prompt = solved_examples.write_prompt(question.ask, num_bins=4)
-  [row] = predictor._rows([prompt], [list(question.images)], 5)
-  assert len(row.images) == 3
-  assert sum(row.image_mask) == 3 * predictor.model.resampler.num_latents
-  short = asking.tiny_predictor(max_length=len(row.tokens) + 4)
+  rows = list(
+    predictor._rows(
+      [solved_examples.write_prompt(q.ask, num_bins=4) for q in questions],
+      [list(q.images) for q in questions],
+      5,
+    )
+  )
+  slots = predictor.model.resampler.num_latents
+  assert {len(row.images) for row in rows} == {3}
+  assert {sum(row.image_mask) for row in rows} == {3 * slots}
+  longest = max(len(row.tokens) for row in rows)
+  short = asking.tiny_predictor(max_length=longest + 4)
   with pytest.raises(ValueError, match="tokens with its pictures"):
     task.ask(short, questions)
-  fits = asking.tiny_predictor(max_length=len(row.tokens) + 5)
+  fits = asking.tiny_predictor(max_length=longest + 5)
   assert len(task.ask(fits, questions)) == 4
