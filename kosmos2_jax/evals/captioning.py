@@ -103,7 +103,8 @@ class Caption(Evaluator):
     )
     return (
       f"prompt {self.prompt}, {decoding}; {compared}, without tags, against all"
-      " reference captions of the picture, by pycocoevalcap's scorers, x 100"
+      " reference captions of the picture, by pycocoevalcap's scorers, x 100;"
+      " intervals of CIDEr keep the document frequencies of all answers"
     )
 
   def questions(self, examples: Iterable[Example]) -> Iterator[Question]:

@@ -121,7 +121,8 @@ class ExpressionGeneration(Evaluator):
     return (
       "prompt <grounding><phrase>It</phrase><object>A B</object> is, with"
       f" {shown}, {decoding}; the whole answer without tags against all"
-      " expressions of the same box, by pycocoevalcap's scorers, x 100"
+      " expressions of the same box, by pycocoevalcap's scorers, x 100;"
+      " intervals of CIDEr keep the document frequencies of all answers"
     )
 
   def with_support(self, examples: Iterable[Example]) -> "ExpressionGeneration":

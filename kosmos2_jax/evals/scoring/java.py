@@ -36,8 +36,9 @@ class Program:
 
   def stop(self) -> None:
     """Ends it and all that it started, at once."""
-    # `java` may be a script that starts the machine; both are one group.
-    with contextlib.suppress(ProcessLookupError):
+    # `java` may be a script that starts the machine; both are one group. One
+    # that is over is no error; macOS has another word for it.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
       if hasattr(os, "killpg"):
         os.killpg(self.process.pid, signal.SIGKILL)
       else:

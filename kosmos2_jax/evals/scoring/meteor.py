@@ -18,7 +18,7 @@ from kosmos2_jax.evals.scoring import coco_scorers, java
 START_S = 300.0
 ANSWER_S = 1.0
 NUM_COUNTS = 23
-# Of English, tuned to human rankings (Denkowski and Lavie 2014, table 2).
+# Of English, tuned to human rankings (Denkowski and Lavie 2014).
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 # A match of words, stems, synonyms, paraphrases.
 MATCH_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])
