@@ -153,15 +153,17 @@ def test_what_cannot_be_asked():
 
 
 def test_a_picture_for_each_caption_is_refused():
-  twice = [
-    {"id": f"a-{i}", "image": picture(0), "captions": ["a dog", "a cat"]}
-    for i in (1, 2)
-  ]
-  with pytest.raises(ValueError, match="'a-2' is the picture of example 'a-1'"):
-    list(Caption().questions(twice))
-  # Another picture with the same captions is another picture.
-  twice[1]["image"] = picture(1)
-  assert len(list(Caption().questions(twice))) == 2
+  texts = ["a dog", "a cat"]
+  first, second = (
+    {"id": f"a-{i}", "image": picture(0), "captions": texts} for i in (1, 2)
+  )
+  others = list(examples())
+  with pytest.raises(ValueError, match="'a-2' has the picture .* 'a-1'"):
+    list(Caption().questions([first, *others, second]))
+  # Another picture with the same captions is another picture, and the same
+  # with others is somebody's own data.
+  for changes in ({"image": picture(1)}, {"captions": ["a dog"]}):
+    assert len(list(Caption().questions([first, second | changes]))) == 2
 
 
 def test_a_missing_scorer_is_found_before_anything_is_asked(monkeypatch):
