@@ -31,6 +31,8 @@ class Example:
   """A picture with one expression or with all of them.
 
   width, height  in pixels of the picture as it was annotated
+  same_box       of an example with one expression: all expressions of the
+                 split that have its picture and box, in their order; else none
   """
 
   id: str
@@ -39,6 +41,7 @@ class Example:
   height: int
   picture: Picture
   expressions: tuple[Expression, ...]
+  same_box: tuple[str, ...] = ()
 
 
 def join(
@@ -58,7 +61,10 @@ def join(
       expression; else one for each expression.
   """
   groups: dict[str, list[Annotation]] = {}
+  same_box: dict[tuple[str, str], list[str]] = {}
   for annotation in annotations:
+    if _is_text(annotation.text):
+      same_box.setdefault(_thing(annotation), []).append(annotation.text)
     name = annotation.image_file
     if group_by_image and isinstance(name, str) and name:
       key = name
@@ -73,6 +79,9 @@ def join(
       report.add(dropped.reason, group[0].where)
       continue
     report.records_kept += 1
+    if not group_by_image:
+      texts = tuple(same_box[_thing(group[0])])
+      example = dataclasses.replace(example, same_box=texts)
     yield example
 
 
@@ -117,12 +126,8 @@ def _expression(
 ) -> tuple[Expression, bool]:
   """The expression and whether its box was clipped. Raises Dropped."""
   text = annotation.text
-  if not isinstance(text, str) or not text.strip():
+  if not _is_text(text):
     raise Dropped(Drop.EMPTY_PHRASE)
-  try:
-    text.encode()
-  except UnicodeEncodeError:  # Half of a surrogate pair.
-    raise Dropped(Drop.EMPTY_PHRASE) from None
   if annotation.size != size:
     raise Dropped(Drop.BAD_BOX)  # Pixels of which of the two pictures?
   xywh = boxes.four_numbers(annotation.box_xywh)
@@ -138,6 +143,22 @@ def _expression(
     category_id=category_id if _is_number(category_id) else -1,
     category=annotation.category,
   ), clipped
+
+
+def _thing(annotation: Annotation) -> tuple[str, str]:
+  """Equal for the same picture and box, whatever a file has in their place."""
+  return repr(annotation.image_file), repr(annotation.box_xywh)
+
+
+def _is_text(value: object) -> bool:
+  """Whether it is a text that holds a word and can be stored."""
+  if not isinstance(value, str) or not value.strip():
+    return False
+  try:
+    value.encode()
+  except UnicodeEncodeError:  # Half of a surrogate pair.
+    return False
+  return True
 
 
 def _is_side(value: object) -> bool:

@@ -32,7 +32,7 @@ class Refcoco(named_pictures.NamedPicturesBuilder):
 
   NAME = "refcoco"
   TITLE = "RefCOCO"
-  READER_VERSION = 2
+  READER_VERSION = 2  # `same_box` and `dataset` came with it.
   ARGUMENTS: ClassVar = {
     "dataset": "refcoco, refcoco+ or refcocog",
     "annotations": "folder of finetune_{dataset}_{split}.json or of refs(..).p",
@@ -117,6 +117,7 @@ class Refcoco(named_pictures.NamedPicturesBuilder):
       "image_file": text,
       "width": np.int32,
       "height": np.int32,
+      "same_box": tfds.features.Sequence(text),
     }
 
   @classmethod
@@ -163,6 +164,7 @@ def _features(
     "image_file": example.image_file,
     "width": example.width,
     "height": example.height,
+    "same_box": list(example.same_box),
   }
 
 

@@ -203,6 +203,31 @@ def test_prepared(tmp_path, pictures):
   assert examples[0]["expressions"][0]["box_xyxy"] == (0, 0, 1, 1)
   assert (examples[0]["dataset"], examples[0]["split"]) == ("refcoco", "val")
   assert examples[0]["width"] == 48  # As annotated, not as resized.
+  assert [e["same_box"] for e in examples] == [["dog", "BIG dog"]] * 2
+
+
+def test_all_expressions_of_a_box_are_told(tmp_path, pictures):
+  references = [
+    ("val", 8, [0, 0, 48, 40], 18, ["dog", " ", "BIG dog"]),
+    ("val", 8, [0, 0, 24, 40], 18, ["half a dog"]),
+    ("val", 7, [0, 0, 48, 40], 1, ["man"]),
+    ("val", 8, [0, 0, 48, 40], 18, ["it"]),
+    ("train", 8, [0, 0, 48, 40], 18, ["dog in training"]),
+  ]
+  for write in (write_refer, write_mdetr):
+    folder = write(tmp_path / write.__name__, references)
+    examples, _ = read(folder, pictures, "val")
+    dog = ["dog", "BIG dog", "it"]
+    assert [example["same_box"] for example in examples] == [
+      dog,
+      dog,
+      ["half a dog"],
+      ["man"],
+      dog,
+    ]
+    # A record of several boxes tells nothing of the kind.
+    [example], _ = read(folder, pictures, "train")
+    assert example["same_box"] == []
 
 
 NAN = float("nan")
