@@ -189,13 +189,15 @@ def _place(value: float, top: float) -> float:
 def plot(row: comparison.Row) -> Plot:
   """Places a row's numbers on a line from 0 to the scale.
 
-  The line is longer where a number is above the scale.
+  The line is longer where a number is above the scale. Without a value of
+  ours the scale is not known, and nothing is placed.
   """
+  if row.value is None:
+    return Plot(None, None, ())
   printed = [one.value for one in row.published]
-  values = [*printed, *([] if row.value is None else [row.value])]
-  top = _top([*values, *(row.interval or ())], row.scale)
+  top = _top([row.value, *printed, *(row.interval or ())], row.scale)
   return Plot(
-    None if row.value is None else _place(row.value, top),
+    _place(row.value, top),
     None
     if row.interval is None
     else (_place(row.interval[0], top), _place(row.interval[1], top)),

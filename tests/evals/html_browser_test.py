@@ -25,7 +25,7 @@ _FETCH = (
   ["apt-get", "update", "-qq"],
   ["apt-get", "install", "-qq", "-y", "--download-only"],
 )
-_FETCH_SECONDS = 90
+_FETCH_SECONDS = 180
 _UNPACK_SECONDS = 300
 
 
@@ -64,7 +64,9 @@ def _install(name):
 
 @pytest.fixture(scope="module")
 def browser():
-  api = pytest.importorskip("playwright.sync_api")
+  api = pytest.importorskip(
+    "playwright.sync_api", reason="playwright of the extra dev is missing"
+  )
   path = next(filter(None, map(shutil.which, BROWSERS)), None)
   if path is None:
     if why := _install("chromium"):

@@ -297,7 +297,7 @@ def plot(value, published=(), interval=None, scale=1.0):
 def test_plots_run_from_nothing_to_the_scale():
   assert plot(0.25, interval=(0.2, 0.5)) == (25, (20, 50), ())
   assert plot(50.0, (PAPER,), scale=100.0) == (50, None, (52.3,))
-  assert plot(None) == (None, None, ())
+  assert plot(None, (PAPER,)) == (None, None, ())
   assert plot(-0.5).value == 0
   # Longer where something is above: 105 % of 200.
   assert plot(200.0, scale=100.0).value == pytest.approx(100 / 1.05, abs=0.01)

@@ -111,6 +111,27 @@ def test_results_json_has_these_fields_and_no_others(tmp_path):
   }
 
 
+def test_results_json_keeps_the_order(tmp_path):
+  """Of tasks, and of metrics with the main one first."""
+  path = tmp_path / "results.json"
+  found = {"b": made_up.outcome(metrics={"z": Metric(1.0), "a": Metric(0.0)})}
+  found["a"] = found["b"]
+  report.write_results(
+    found,
+    path,
+    tasks=dict.fromkeys("ab", made_up.task()),
+    config="",
+    checkpoint="",
+    checkpoint_hash=None,
+    step=None,
+    command=[],
+    not_run={},
+  )
+  tasks = json.loads(path.read_text())["tasks"]
+  assert list(tasks) == ["b", "a"]
+  assert list(tasks["b"]["metrics"]) == ["z", "a"]
+
+
 def test_what_json_has_no_word_for_is_null(tmp_path):
   path = tmp_path / "results.json"
   write(path, found={"rec": made_up.outcome(metrics={"x": Metric(math.nan)})})
