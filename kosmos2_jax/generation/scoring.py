@@ -149,10 +149,14 @@ def best_cuts(rows: Sequence[tuple[prompting.Row, int]]) -> list[int]:
     min(_picture_end(row), prompt)
     for (row, _), prompt in zip(rows, prompts, strict=True)
   ]
-  ways = [[0] * len(rows), pictures, prompts]
-  # A row without any prompt, or a batch that mixes words with pictures.
-  ways = [way for way in ways if way is ways[0] or all(n > 0 for n in way)]
-  return min(ways, key=lambda way: _cost([row for row, _ in rows], way))
+  nowhere = [0] * len(rows)
+  ways = [nowhere]
+  for way in (pictures, prompts):
+    # Half of the beginnings are saved, or it is not worth a second pass. A row
+    # without any prompt, and words among pictures, have none.
+    if all(way) and 2 * len(_beginnings(rows, way)) <= len(rows):
+      ways.append(way)
+  return min(ways, key=lambda way: _cost(rows, way))
 
 
 def share(
@@ -253,24 +257,33 @@ def _picture_end(row: prompting.Row) -> int:
   return len(row.image_mask) - row.image_mask[::-1].index(True) + 1
 
 
-def _cost(rows: Sequence[prompting.Row], cuts: Sequence[int]) -> int:
+def _beginnings(
+  rows: Sequence[tuple[prompting.Row, int]], cuts: Sequence[int]
+) -> set[tuple[tuple[int, ...], tuple[int, ...]]]:
+  """The different beginnings, by their pictures and their tokens."""
+  return {
+    (_identity(row), tuple(row.tokens[:cut]))
+    for (row, _), cut in zip(rows, cuts, strict=True)
+  }
+
+
+def _cost(
+  rows: Sequence[tuple[prompting.Row, int]], cuts: Sequence[int]
+) -> int:
   """About how many tokens the decoder works on, pictures included."""
 
   def padded(lengths, multiple):
     longest = -(-max(lengths) // multiple) * multiple
     return longest * (1 << (len(lengths) - 1).bit_length())
 
+  lengths = [len(row.tokens) for row, _ in rows]
   if not any(cuts):
-    lengths = [len(row.tokens) for row in rows]
-    num_pictures = sum(len(row.images) for row in rows)
+    num_pictures = sum(len(row.images) for row, _ in rows)
     tokens = padded(lengths, prompting.LENGTH_MULTIPLE)
     return tokens + PICTURE_COST * num_pictures
-  beginnings = {
-    (_identity(row), tuple(row.tokens[:cut]))
-    for row, cut in zip(rows, cuts, strict=True)
-  }
+  beginnings = _beginnings(rows, cuts)
   pictures = {images for images, _ in beginnings}
-  rest = [len(row.tokens) - cut for row, cut in zip(rows, cuts, strict=True)]
+  rest = [length - cut for length, cut in zip(lengths, cuts, strict=True)]
   return (
     padded([len(tokens) for _, tokens in beginnings], prompting.LENGTH_MULTIPLE)
     + padded(rest, SUFFIX_MULTIPLE)

@@ -160,6 +160,12 @@ def test_what_shares_nothing_is_not_cut():
   rows = [row("it is", "red"), row("how many", "two"), row("where", "left")]
   assert scoring.best_cuts(rows) == [0, 0, 0]
   assert scoring.best_cuts(rows[:1]) == [0]
+  # Padding alone is no reason: 16 and 4 tokens are fewer than 32.
+  several = [
+    (prompting.Row([0, first, *range(9, 25)], [False] * 18, []), 2)
+    for first in (5, 6, 7)
+  ]
+  assert scoring.best_cuts(several) == [0, 0, 0]
   # Nothing is before the continuation but <s>.
   assert scoring.best_cuts([row("", "red")] * 4) == [0] * 4
 
@@ -210,9 +216,9 @@ def test_ids_are_scored_as_the_text_they_are_of(model):
   )
   assert by_text == by_ids
   # Ids that no text has: the second piece of a word alone.
-  pieces = TOKENIZER.encode("square")
+  pieces = TOKENIZER.encode("xylophone")
   assert len(pieces) > 1
-  [whole] = engine.score(["it is"], ["square"])
+  [whole] = engine.score(["it is"], ["xylophone"])
   [rest] = engine.score([TOKENIZER.encode("it is") + pieces[:1]], [pieces[1:]])
   np.testing.assert_allclose(rest.log_probs, whole.log_probs[1:], atol=1e-5)
   with pytest.raises(ValueError, match=r"the continuation \[\] has no tokens"):
