@@ -20,7 +20,7 @@ from kosmos2_jax.generation.answers import Generation, leading_boxes
 from kosmos2_jax.generation.beams import BeamOptions
 from kosmos2_jax.generation.constraints import BoxGrammar
 from kosmos2_jax.generation.engine import Engine
-from kosmos2_jax.generation.prompting import ImageLike
+from kosmos2_jax.generation.prompting import ImageLike, Text
 from kosmos2_jax.generation.requests import Answer
 from kosmos2_jax.generation.sampling import Options
 from kosmos2_jax.text import markup
@@ -80,7 +80,7 @@ class Predictor(Engine):
 
   def generate(
     self,
-    prompts: Sequence[str],
+    prompts: Sequence[Text],
     images: Sequence[ImageLike | Sequence[ImageLike] | None] | None = None,
     *,
     max_new_tokens: int = MAX_NEW_TOKENS,
@@ -99,8 +99,8 @@ class Predictor(Engine):
     """Continues prompts, each up to `</s>`.
 
     Args:
-      prompts: any lengths. Pictures come before the text, in order, unless
-        the prompt says where with one `<image>` for each.
+      prompts: any lengths, as text or as ids. Pictures come before the text,
+        in order, unless the prompt says where with one `<image>` for each.
       images: for each prompt None, one picture, or a list of them; None if
         no prompt has any.
       max_new_tokens: where an answer is cut off.

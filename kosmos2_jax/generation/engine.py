@@ -71,22 +71,22 @@ class Engine:
 
   def score(
     self,
-    prompts: Sequence[str],
-    continuations: Sequence[str],
+    prompts: Sequence[prompting.Text],
+    continuations: Sequence[prompting.Text],
     images: Sequence[ImageLike | Sequence[ImageLike] | None] | None = None,
   ) -> list[Score]:
     """Returns how probable each continuation is after its prompt.
 
     Args:
       prompts: see `generate`.
-      continuations: text; tokens are those it has on its own.
+      continuations: text, whose tokens are those it has on its own, or ids.
       images: see `generate`.
 
     Raises:
       FileNotFoundError, TypeError: see `generate`.
       ValueError: see there; or a continuation without tokens.
     """
-    texts = [self.tokenizer.encode(text) for text in continuations]
+    texts = [prompting.token_ids(x, self.tokenizer) for x in continuations]
     if not all(texts):
       raise ValueError(
         f"the continuation {continuations[texts.index([])]!r} has no tokens."
@@ -173,7 +173,7 @@ class Engine:
 
   def _rows(
     self,
-    prompts: Sequence[str],
+    prompts: Sequence[prompting.Text],
     images: Sequence[ImageLike | Sequence[ImageLike] | None] | None,
     max_new_tokens: int,
   ) -> Iterator[prompting.Row]:

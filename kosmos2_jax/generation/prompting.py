@@ -26,6 +26,9 @@ from kosmos2_jax.text.vocab import (
 
 LENGTH_MULTIPLE = 16
 
+# A text as words, or as the ids of its tokens.
+Text = str | Sequence[int]
+
 # The boxes of one phrase: none, one, or several; each four numbers.
 PhraseBoxes = None | Sequence[float | int] | Sequence[Sequence[float | int]]
 
@@ -73,8 +76,13 @@ def prepare_image(
   return (np.asarray(picture, np.float32) - mean) * scale
 
 
+def token_ids(text: Text, tokenizer: Tokenizer) -> list[int]:
+  """Returns the ids of a text, which may be ids already."""
+  return tokenizer.encode(text) if isinstance(text, str) else list(text)
+
+
 def make_row(
-  prompt: str,
+  prompt: Text,
   pictures: ImageLike | Sequence[ImageLike] | None,
   tokenizer: Tokenizer,
   *,
@@ -85,8 +93,9 @@ def make_row(
   """Lays out one prompt with the slots of its pictures.
 
   Args:
-    prompt: text after `<s>`; special tokens may be written out. Pictures come
-      before it, in order, unless it says where with one `<image>` for each.
+    prompt: text after `<s>`, or its ids; special tokens may be written out.
+      Pictures come before it, in order, unless it says where with one
+      `<image>` for each.
     pictures: None, one picture or several.
     tokenizer: text to ids.
     num_latents: slots a picture takes.
@@ -103,7 +112,7 @@ def make_row(
   elif not isinstance(pictures, list | tuple):
     pictures = [pictures]
   image_id = tokenizer.vocab.image_id
-  text = tokenizer.encode(prompt)
+  text = token_ids(prompt, tokenizer)
   places = text.count(image_id)
   if places not in (0, len(pictures)):
     raise ValueError(
