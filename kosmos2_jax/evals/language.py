@@ -274,7 +274,7 @@ def _metric(items: Sequence[Any], add_up: Callable[[Any], float]) -> Metric:
     add_up: the harness's aggregation.
   """
 
-  def value(indices: Iterable[int]) -> float:
+  def value(indices: range | np.ndarray) -> float:
     with warnings.catch_warnings():
       # A class that nothing is in, and nothing is taken for, counts as 0.
       warnings.filterwarnings("ignore", "F-score is ill-defined")

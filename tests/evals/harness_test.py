@@ -1,6 +1,7 @@
 """The adapter: tokens and likelihoods are those of the harness's own one."""
 
 import importlib.machinery
+import importlib.util
 import sys
 import types
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 
 from kosmos2_jax.convert import processor
 from kosmos2_jax.evals import harness
+from kosmos2_jax.evals.language import LanguageChoice
 from kosmos2_jax.generation.answers import Generation
 from kosmos2_jax.generation.requests import Score
 from kosmos2_jax.predictor import Predictor
@@ -59,8 +61,6 @@ def pair(tmp_path_factory):
   tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
   # What a causal model needs: `<s>` in front and no `</s>` behind, which the
   # released tokenizer would put between context and continuation.
-  post = type(tokenizer.backend_tokenizer.post_processor)
-  del post
   from tokenizers.processors import TemplateProcessing
 
   tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
@@ -72,7 +72,13 @@ def pair(tmp_path_factory):
     from lm_eval.models.huggingface import HFLM
 
     hflm = HFLM(
-      theirs.text_model, tokenizer=tokenizer, batch_size=3, max_length=96
+      theirs.text_model,
+      tokenizer=tokenizer,
+      batch_size=3,
+      max_length=512,
+      # In 0.4.13 its memory mistakes the place of a one-token continuation
+      # whose row also comes as that of a longer one.
+      logits_cache=False,
     )
   return Predictor.from_pretrained(folder, batch_size=4), hflm
 
@@ -93,25 +99,35 @@ def _stand_in(patch):
     patch.setitem(sys.modules, name, module)
 
 
-def test_likelihoods_are_those_of_the_harnesss_own_adapter(pair):
+@pytest.mark.slow
+def test_likelihoods_are_those_of_the_harnesss_own_adapter(pair, tmp_path):
   predictor, hflm = pair
   pairs = [
     ("a red", " circle"),
     ("a red ", "circle"),  # the space goes to the continuation
     ("a red  ", " circle left of it"),
-    ("a re", "d circle"),  # a word in two
+    ("a re", "d circle left of the square"),  # a word in two
     ("", "a red circle"),  # `<s>` alone
     ("", " a blue square"),
     ("It is\n\nlate.\nQuestion: is it?\nAnswer:", " yes"),
     ("It is\n\nlate.\nQuestion: is it?\nAnswer:", " no"),
     ("<grounding><phrase> a cat</phrase>", " sits"),  # tags
-    ("ß ½ λ", " € ∞"),  # bytes
+    ("ß λ", " € ∞"),  # bytes
   ]
   pairs += [
     request
     for rows in language_rows.ASKED.values()
     for row, _ in rows
     for request in row
+  ]
+  folder = language_rows.write(tmp_path / "language")
+  pairs += [
+    tuple(request)
+    for task in ("piqa", "winogrande")
+    for question in LanguageChoice(
+      task=task, files=folder, num_fewshot=2
+    ).questions()
+    for request in question.ask
   ]
   asked = requests(*pairs)
   ours = harness.adapt(predictor).loglikelihood(asked, disable_tqdm=True)
@@ -124,6 +140,7 @@ def test_likelihoods_are_those_of_the_harnesss_own_adapter(pair):
   assert np.std(log_probs(ours)) > 1
 
 
+@pytest.mark.slow
 def test_what_the_model_would_say_is_greedy(pair):
   predictor, hflm = pair
   context = "a red circle"
@@ -141,6 +158,7 @@ def test_what_the_model_would_say_is_greedy(pair):
   assert ours == pytest.approx(theirs, abs=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_whole_texts_are_as_likely_as_to_the_harnesss_own_adapter(pair):
   predictor, hflm = pair
   asked = requests(
@@ -257,7 +275,7 @@ def test_texts_are_continued_up_to_their_ending():
       tokens = TOKENIZER.encode("Yes.</line>Question: no")
       return [Generation("", tuple(tokens), (), True) for _ in prompts]
 
-  predictor = Saying()
+  predictor = Saying(max_length=512)
   model = harness.adapt(predictor)
   until = {"until": ["\n\n", "\n"], "max_gen_toks": 8, "do_sample": False}
   assert model.generate_until(

@@ -6,6 +6,7 @@ import shutil
 import socket
 
 import lm_eval
+import lm_eval.evaluator
 import numpy as np
 import pytest
 
@@ -163,8 +164,12 @@ def test_scores_are_the_arithmetic(folder, name):
 
 
 @pytest.mark.parametrize("num_fewshot", [0, 2])
-def test_the_harness_itself_says_the_same(folder, num_fewshot, tmp_path):
+def test_the_harness_itself_says_the_same(
+  folder, num_fewshot, tmp_path, monkeypatch
+):
   """Its own run, with our model: the same requests, the same numbers."""
+  # It lists all packages for its file of results, which takes seconds.
+  monkeypatch.setattr(lm_eval.evaluator, "add_env_info", lambda results: None)
   for name in language_rows.ROWS:
     predictor = FakePredictor()
     evaluator = LanguageChoice(task=name, files=folder, num_fewshot=num_fewshot)

@@ -143,6 +143,7 @@ def test_targets_are_scored_with_their_pictures(registered):
   assert images == [[BLUE], [RED]]
 
 
+@pytest.mark.slow
 def test_a_predictor_takes_what_the_adapter_gives(registered):
   """With a real model: pictures change the likelihoods, and answers come."""
   sizes = presets.preset("tiny") | {"vocab_size": TOKENIZER.vocab.size}
