@@ -2,31 +2,35 @@
 
   python eval.py --config=configs/shapes.py --checkpoint=runs/shapes
 
-Prints a table and writes `results.json` and `predictions.png`. The model and
-its tokenizer come from the checkpoint; the config says what to ask and where
-the data lie (docs/evaluation.md). A mistake in the command ends with one
-sentence and status 2.
+Prints a table and writes results.json, results.md, report.html, pictures and
+TASK/predictions.jsonl; the same command goes on where it was killed. What to
+ask and where the data lie says the config (docs/evaluation.md). The status is
+1 if a task's data are not there, 2 after a mistake, 75 if asked to stop.
 """
 
 import functools
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 # Before TensorFlow is loaded: its greetings are no part of the output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
+import jax
 from absl import flags, logging
 from etils import epath
 from rich.console import Console
-from rich.progress import Progress
 
-from data import loader
+from data import in_words, loader
 from kosmos2_jax import command_line, evals
 from kosmos2_jax.convert import loading
-from kosmos2_jax.input.sources import Example, eval_examples
+from kosmos2_jax.evals.fingerprint import params_hash
+from kosmos2_jax.input.sources import available_sources, eval_examples
 from kosmos2_jax.predictor import Predictor
+from kosmos2_jax.training import preemption, processes
+from kosmos2_jax.training.division import divided
+from kosmos2_jax.training.processes import Group
 
 EXAMPLE = "python eval.py --config=configs/shapes.py --checkpoint=runs/shapes"
 
@@ -41,80 +45,102 @@ def define_flags(read: flags.FlagValues) -> None:
     "limit", None, "Examples of each task.", lower_bound=1, flag_values=read
   )
   flags.DEFINE_bool("ema", True, "Ask averages, if there are any.", read)
+  flags.DEFINE_bool("restart", False, "Throw away what is answered.", read)
+  flags.DEFINE_bool("report", True, "Write report.html and pictures.", read)
+  command_line.define_processes(read)
 
 
-def evaluate(read: flags.FlagValues) -> None:
-  """Restores, asks, scores, and writes.
+def evaluate(
+  read: flags.FlagValues,
+  argv: Sequence[str],
+  group: Group,
+  stop: preemption.Stop,
+) -> int:
+  """Restores, asks, scores, and writes; returns the status.
 
   Raises:
     ValueError, OSError: for a task, a checkpoint or data that cannot be used.
   """
-  config, console = read.config, Console()
-  output = epath.Path(
-    read.output or loading.folder_of(read.checkpoint) / "eval"
-  )
-  tasks = evals.make_tasks(map(dict, config.evals.tasks), read.tasks)
+  config, console = read.config, Console(quiet=not group.is_main)
+  folder = loading.folder_of(read.checkpoint) / "eval"
+  folder, size = epath.Path(read.output or folder), config.evals.batch_size
+  entries = [task.to_dict() for task in config.evals.tasks]
+  tasks = evals.make_tasks(entries, read.tasks)
   if not tasks:
     raise ValueError("the config has no evaluations; add some to evals.tasks")
-  batch_size = config.evals.batch_size
   predictor = Predictor.from_pretrained(
-    read.checkpoint, batch_size=batch_size, use_ema=read.ema
+    read.checkpoint,
+    batch_size=size,
+    use_ema=read.ema,
+    devices=jax.local_devices(),
   )
-  load = loader(config.data.data_dir, config.data.builders)
-  sources = {
-    name: load(task.dataset, task.split) for name, task in tasks.items()
-  }
-  output.mkdir(parents=True, exist_ok=True)
-  sizes = {
-    name: task.final_count(len(sources[name]), read.limit)
-    for name, task in tasks.items()
-  }
-
-  def examples_of(name: str) -> Iterator[Example]:
-    return eval_examples(sources[name], sizes[name], tasks[name].where)
-
-  with Progress(console=console, disable=not console.is_terminal) as progress:
-    bars = {name: progress.add_task(name, total=n) for name, n in sizes.items()}
-    results = evals.run(
-      predictor,
-      tasks,
-      {name: examples_of(name) for name in tasks},
-      batch_size=batch_size,
-      num_pictures=config.evals.num_pictures,
-      progress=lambda name, done: progress.update(bars[name], completed=done),
+  load = loader(config.data.data_dir, config.data.builders.to_dict())
+  with group.main_first("the data"):  # where they are prepared
+    sources, missing = available_sources(tasks, load)
+    tasks, lacking = evals.with_support(
+      {name: task for name, task in tasks.items() if name not in missing},
+      lambda dataset, split, n: eval_examples(load(dataset, split), n),
     )
-  evals.write_results(
-    results,
-    output / "results.json",
-    tasks=tasks,
-    config=command_line.config_name(read),
-    checkpoint=read.checkpoint,
-    step=predictor.step,
-  )
-  if config.evals.num_pictures:
-    evals.draw_predictions(results, output / "predictions.png")
-  console.print(evals.make_table(results))
-  step = "" if predictor.step is None else f"Step {predictor.step}. "
-  console.print(f"{step}Written to {output}", soft_wrap=True)
+  missing |= lacking
+  not_run = {name: in_words(error) for name, error in missing.items()}
+  for name, why in not_run.items():
+    console.print(f"{name} is not run: {why}", soft_wrap=True)
+  if not tasks:
+    raise next(iter(missing.values()))
+  counts = evals.final_counts(tasks, sources, read.limit)
+  model = {"checkpoint": read.checkpoint, "step": predictor.step}
+  model["checkpoint_hash"] = params_hash(predictor.params)
+  kept = evals.open_stores(folder, tasks, counts, model, read.restart, group)
+  stop.hold()  # from here on answers are kept
+  bars = evals.Bars(console, counts)
+
+  def on_batch(name: str, done: evals.Progress) -> None:
+    bars.show(name, done)
+    stop.check()
+
+  with bars:
+    results = evals.run(
+      divided(predictor, group),
+      tasks,
+      {
+        name: evals.Again(
+          functools.partial(eval_examples, sources[name], n, tasks[name].where)
+        )
+        for name, n in counts.items()
+        if name in sources
+      },
+      batch_size=size * group.count,
+      limit=read.limit,
+      num_pictures=config.evals.num_pictures if read.report else 0,
+      stores=kept,
+      not_run=not_run,
+      progress=on_batch,
+    )
+  if group.is_main:
+    known = {"config": command_line.config_name(read), "command": argv}
+    evals.write_all(
+      results, folder, tasks=tasks, with_report=read.report, **known, **model
+    )
+    console.print(evals.make_table(results, tasks))
+    step = "" if predictor.step is None else f"Step {predictor.step}. "
+    console.print(f"{step}Written to {folder}", soft_wrap=True)
+  return int(bool(results.not_run))
 
 
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns its status."""
 
   def command():
-    evaluate(
-      command_line.read_flags(
-        argv,
-        define_flags,
-        required=["checkpoint"],
-        example=EXAMPLE,
-        doc=__doc__,
-      )
+    read = command_line.read_flags(
+      argv, define_flags, required=["checkpoint"], example=EXAMPLE, doc=__doc__
     )
+    with processes.start(**command_line.process_arguments(read)) as group:
+      run = functools.partial(evaluate, read, argv, group)
+      return preemption.status_of(run, 0.0, group.agree, preemption.EVALUATION)
 
   return command_line.run(argv, command)
 
 
 if __name__ == "__main__":
   logging.set_verbosity(logging.ERROR)  # orbax warns of reading only a part
-  sys.exit(main(sys.argv))
+  preemption.leave(main(sys.argv))

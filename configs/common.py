@@ -267,7 +267,8 @@ def _data() -> ConfigDict:
   # Parts of a step that are packed by themselves: any number of hosts that
   # divides it makes the same batches.
   data.pack_groups = 1
-  # Per dataset: arguments for preparing it (see data/<dataset>/README.md).
+  # Per dataset: arguments for preparing it (see data/<dataset>/README.md); with
+  # `builder`, the folder in data/, the name can be any.
   data.builders = ConfigDict()
   # How a picture becomes a square: "crop" (shorter side to size, centre, boxes
   # follow; as published) or "squash" (as at evaluation: the whole picture).

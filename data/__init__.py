@@ -32,7 +32,9 @@ BUILDERS = {
   "interleaved": "data.interleaved.interleaved_builder:Interleaved",
   "jsonl": "data.jsonl.jsonl_builder:Jsonl",
   "llava_instruct": "data.llava_instruct.llava_instruct_builder:LlavaInstruct",
+  "pope": "data.pope.pope_builder:Pope",
   "refcoco": "data.refcoco.refcoco_builder:Refcoco",
+  "seed_bench": "data.seed_bench.seed_bench_builder:SeedBench",
   "text": "data.text.text_builder:Text",
   "visual_genome": "data.visual_genome.visual_genome_builder:VisualGenome",
   "vqav2": "data.vqav2.vqav2_builder:Vqav2",
@@ -94,11 +96,14 @@ def loader(
 
   Args:
     data_dir: see `load_source`.
-    builders: the options of each data set that has any.
+    builders: the options of each data set that has any. One that has
+      `builder` may have any name, and is that folder in `data/` with these
+      options: "refcoco+" is `{"builder": "refcoco", "dataset": "refcoco+"}`.
   """
 
   def load(name: str, split: str) -> "TfdsSource":
-    return load_source(name, split, data_dir, **builders.get(name, {}))
+    options = dict(builders.get(name, {}))
+    return load_source(options.pop("builder", name), split, data_dir, **options)
 
   return load
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import jax
 
 from kosmos2_jax.convert import loading
+from kosmos2_jax.generation import placement
 from kosmos2_jax.generation.answers import Generation, leading_boxes
 from kosmos2_jax.generation.beams import BeamOptions
 from kosmos2_jax.generation.constraints import BoxGrammar
@@ -46,6 +47,7 @@ class Predictor(Engine):
     dtype: str | None = None,
     batch_size: int = 16,
     use_ema: bool = True,
+    devices: Sequence[jax.Device] | None = None,
   ) -> "Predictor":
     """Reads a checkpoint.
 
@@ -58,6 +60,8 @@ class Predictor(Engine):
       batch_size: see the class.
       use_ema: takes a workdir's averaged parameters, where it has them; False
         takes those of the last step.
+      devices: of this process; each has the whole model, and they share the
+        rows of a batch. None: the first one.
 
     Raises:
       FileNotFoundError: if there is nothing, or a part of it is missing.
@@ -68,14 +72,18 @@ class Predictor(Engine):
     # Separate layers answer faster on a CPU and compile longer elsewhere.
     on_cpu = jax.default_backend() == "cpu"
     loaded = loading.load(path, dtype, stacked=not on_cpu, use_ema=use_ema)
-    params = loading.to_device(loaded.params)
+    placed = placement.DEFAULT
+    if devices is not None:
+      # More than a batch has rows would compute what nobody asked for.
+      placed = placement.over(list(devices)[:batch_size])
     return cls(
       loaded.model,
-      params,
+      placement.spread(loaded.params, placed),
       loaded.tokenizer,
       step=loaded.step,
       no_repeat_ngram_size=loaded.no_repeat_ngram_size,
       batch_size=batch_size,
+      placement=placed,
     )
 
   def generate(
@@ -225,18 +233,34 @@ class Predictor(Engine):
     *,
     constrained: bool = True,
     max_new_tokens: int = MAX_BOX_TOKENS,
+    as_prompts: bool = False,
+    no_repeat_ngram_size: int = 0,
   ) -> list[list[Box]]:
     """`locate` for several pictures; boxes in the order they were written.
 
     That order is the one the published protocol scores: its first box counts.
     The published protocol is not constrained.
+
+    Args:
+      images: one for each expression.
+      expressions: see `locate`.
+      constrained: see `locate`.
+      max_new_tokens: where an answer is cut off; three for each box.
+      as_prompts: the expressions are whole prompts, which end with a phrase.
+      no_repeat_ngram_size: see `generation.sampling.Options`.
+
+    Raises:
+      FileNotFoundError, TypeError, ValueError: see `generate`.
     """
     vocab = self.tokenizer.vocab
-    prompts = [prompt_texts.refer(expression) for expression in expressions]
-    options = Options()
+    prompts = list(expressions)
+    if not as_prompts:
+      prompts = [prompt_texts.refer(expression) for expression in prompts]
+    boxes = None
     if constrained:
-      options = Options(boxes=BoxGrammar(vocab))
+      boxes = BoxGrammar(vocab)
       prompts = [f"{prompt}{OBJECT}" for prompt in prompts]
+    options = Options(boxes=boxes, no_repeat_ngram_size=no_repeat_ngram_size)
     # The answer is over where its list of boxes is: nothing after is read.
     answers = self._generate(
       self._rows(prompts, images, max_new_tokens),
@@ -244,12 +268,12 @@ class Predictor(Engine):
       vocab.object_end_id,
       options,
     )
-    boxes = []
+    found = []
     for [(tokens, log_probs, _)] in answers:
       if constrained:
         tokens, log_probs = [vocab.object_id, *tokens], [0.0, *log_probs]
-      boxes.append(leading_boxes(tokens, log_probs, vocab))
-    return boxes
+      found.append(leading_boxes(tokens, log_probs, vocab))
+    return found
 
   def describe(
     self,

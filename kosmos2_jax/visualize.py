@@ -89,7 +89,7 @@ def draw_grounding(
     for phrase in phrases:
       color = colors.get(phrase.text, COLORS[0])
       for i, box in enumerate(phrase.boxes):
-        corners = _corners(box.xyxy, picture.size)
+        corners = box_corners(box.xyxy, picture.size)
         if corners is None:
           continue
         _draw_box(draw, corners, color, dashed, scale)
@@ -177,7 +177,7 @@ def _resized(picture: Image.Image, min_side: int, max_side: int) -> Image.Image:
   return picture.resize(size, Image.Resampling.LANCZOS)
 
 
-def _corners(
+def box_corners(
   box_xyxy: Sequence[float], size: tuple[int, int]
 ) -> tuple[float, float, float, float] | None:
   """A box in pixels of the picture, or None if it holds no numbers."""

@@ -2,7 +2,11 @@
 
 import io
 import json
+import os
 import pathlib
+import shutil
+import signal
+import time
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +15,12 @@ import pytest
 from PIL import Image
 
 import eval as eval_command
+from kosmos2_jax import evals
 from kosmos2_jax.convert import huggingface, processor, weights
 from kosmos2_jax.input.sources import ListSource
 from kosmos2_jax.models import presets
 from kosmos2_jax.text.tokenizer import Tokenizer
+from kosmos2_jax.training import preemption
 from kosmos2_jax.training import state as state_lib
 from kosmos2_jax.training.checkpoint import Checkpointer
 from tests.convert.samples import random_params
@@ -123,7 +129,15 @@ def test_all_tasks_with_table_numbers_and_pictures(
   # The config's five, and all of the eight.
   assert (rec["n"], rec["dataset"], rec["split"]) == (5, "shapes", "test")
   assert (caption["n"], caption["split"]) == (8, "train")
-  assert set(rec["metrics"]) == {"accuracy", "mean_iou", "without_box"}
+  assert {"accuracy", "mean_iou", "without_box"} <= set(rec["metrics"])
+  assert content["checkpoint_hash"]
+  assert content["command"][1] == f"--config={config}"
+  assert (output / "report.html").is_file()
+  assert "| rec |" in (output / "results.md").read_text()
+  lines = (output / "rec" / "predictions.jsonl").read_text().splitlines()
+  header = json.loads(lines[0])
+  assert header["checkpoint_hash"] == content["checkpoint_hash"]
+  assert (header["limit"], len(lines)) == (5, 6)
   with Image.open(output / "predictions.png") as picture:
     picture.load()
     assert picture.width >= 2 * 256
@@ -131,6 +145,81 @@ def test_all_tasks_with_table_numbers_and_pictures(
   assert "accuracy" in table
   assert "exact_to_the_bin" in table
   assert "Step 7" in table
+
+
+def files_of(folder):
+  return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_asked_to_stop_it_ends_and_goes_on_to_the_same_files(
+  config, checkpoint, tmp_path, monkeypatch, capsys
+):
+  output = tmp_path / "out"
+  args = [f"--config={config}", f"--checkpoint={checkpoint}"]
+  args += [f"--output={output}", "--config.evals.batch_size=2"]
+  assert run(*args) == 0
+  whole = files_of(output)
+  assert len(whole) >= 6
+  shutil.rmtree(output)
+  append, batches = evals.Store.append, []
+
+  def killed(store, records):
+    append(store, records)
+    batches.append(records)
+    if len(batches) == 2:
+      os.kill(os.getpid(), signal.SIGTERM)
+      # It is heard by a thread.
+      while "SIGTERM" not in capsys.readouterr().err:
+        time.sleep(0.01)
+
+  monkeypatch.setattr(evals.Store, "append", killed)
+  assert run(*args) == preemption.RESTART_STATUS
+  assert capsys.readouterr().err == "eval.py: asked to stop (SIGTERM)\n"
+  assert len(batches) == 2
+  assert not (output / "results.json").exists()
+  assert run(*args) == 0
+  assert files_of(output) == whole
+  # Rec: 5 of 2, 2 and 1; captions: 8 in four.
+  assert len(batches) == 3 + 4
+
+
+def test_answers_of_another_checkpoint_are_refused_until_restarted(
+  config, checkpoint, folder, tmp_path, capsys
+):
+  args = [f"--config={config}", f"--output={tmp_path / 'out'}"]
+  args += ["--tasks=rec", "--noreport"]
+  assert run(*args, f"--checkpoint={checkpoint}") == 0
+  assert not (tmp_path / "out" / "report.html").exists()
+  capsys.readouterr()
+  assert run(*args, f"--checkpoint={folder}") == 2
+  error = capsys.readouterr().err
+  assert "keeps the answers of another run: its" in error
+  assert "--restart" in error
+  assert error.count("\n") == 1
+  assert run(*args, f"--checkpoint={folder}", "--restart") == 0
+
+
+def test_a_missing_data_set_does_not_stop_the_others(
+  config, checkpoint, sources, tmp_path, monkeypatch, capsys
+):
+  there = eval_command.loader()
+
+  def load(name, split):
+    if name == "shapes":
+      raise FileNotFoundError("no prepared data;\n  prepare it with: X")
+    return there(name, split)
+
+  monkeypatch.setattr(eval_command, "loader", lambda *_: load)
+  args = [f"--config={config}", f"--checkpoint={checkpoint}"]
+  args += [f"--output={tmp_path}", "--limit=2"]
+  assert run(*args) == 1
+  said = "rec is not run: no prepared data; prepare it with: X"
+  assert said in capsys.readouterr().out
+  content = json.loads((tmp_path / "results.json").read_text())
+  assert list(content["tasks"]) == ["caption"]
+  assert content["not_run"] == {"rec": "no prepared data; prepare it with: X"}
+  assert run(*args, "--tasks=caption") == 0
+  assert run(*args, "--tasks=rec") == 2
 
 
 def test_tasks_limit_and_default_output(config, checkpoint):

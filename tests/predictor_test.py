@@ -239,7 +239,7 @@ def test_locate_gives_best_first_and_the_batch_as_written(
   ids += [vocab.delimiter_id, *map(vocab.location_id, (10, 15))]
   ids += [vocab.object_end_id]
   taught = Predictor(predictor.model, predictor.params, TOKENIZER)
-  asked = []
+  asked, sizes = [], []
 
   log_probs = [-2.0, -3.0, 0.0, -0.5, -0.25, 0.0]
 
@@ -247,6 +247,7 @@ def test_locate_gives_best_first_and_the_batch_as_written(
     del max_new_tokens
     rows = list(rows)
     asked.extend(rows)
+    sizes.append(options.no_repeat_ngram_size)
     assert eos_id == vocab.object_end_id
     if options.boxes is not None:
       return [[requests.Answer(ids, log_probs, 0.0)] for _ in rows]
@@ -269,6 +270,15 @@ def test_locate_gives_best_first_and_the_batch_as_written(
   ]
   assert asked[0].tokens[-len(question) - 1 :] == [*question, vocab.object_id]
   assert asked[2].tokens[-len(question) :] == question
+  # A prompt that is one already.
+  prompt = "<grounding>a circle and <phrase>a square</phrase>"
+  [again] = taught.locate_batch(
+    [PICTURES[0]], [prompt], as_prompts=True, no_repeat_ngram_size=3
+  )
+  assert again == written
+  ids = TOKENIZER.encode(f"{prompt}<object>")
+  assert asked[3].tokens[-len(ids) :] == ids
+  assert sizes == [0, 0, 0, 3]
 
 
 def test_locate_without_a_readable_answer_is_empty(predictor, monkeypatch):

@@ -26,12 +26,20 @@ Extent = tuple[int, int]
 Sample = dict[str, Extent]
 
 
-def index(file: BinaryIO, name: str, report: DropReport) -> dict[str, Sample]:
+def index(
+  file: BinaryIO, name: str, report: DropReport, bare: bool = False
+) -> dict[str, Sample]:
   """Reads the headers of a shard: key -> kind -> (offset, size).
 
   All headers are read before any sample, so members of a sample need not be
   neighbours. Of a shard that breaks off, the samples before the break are
   returned; an incomplete one at the break is part of what is lost.
+
+  Args:
+    file: the shard; stays open.
+    name: of the shard, for the report.
+    report: is told of members that cannot be used.
+    bare: members without an extension are pictures.
   """
   samples: dict[str, Sample] = {}
   size = os.fstat(file.fileno()).st_size
@@ -59,7 +67,7 @@ def index(file: BinaryIO, name: str, report: DropReport) -> dict[str, Sample]:
       if not member.isdir():
         report.add(Drop.UNSAFE_MEMBER, files.printable(f"{name}:{member.name}"))
       continue
-    last_key, kind = _key_and_kind(member.name)
+    last_key, kind = _key_and_kind(member.name, bare)
     broken = member.offset_data + member.size > size
     if broken:
       break
@@ -96,11 +104,15 @@ def _add_member(
     sample[kind] = (member.offset_data, member.size)
 
 
-def _key_and_kind(member_name: str) -> tuple[str, str | None]:
+def _key_and_kind(member_name: str, bare: bool) -> tuple[str, str | None]:
   """Name without extension, and "picture", "json", "txt" or None."""
   path = pathlib.PurePosixPath(member_name)
   # Hidden files are companions that some systems add, such as ._0.jpg.
-  kind = None if path.name.startswith(".") else KINDS.get(path.suffix.lower())
+  kind = None
+  if not path.name.startswith("."):
+    kind = KINDS.get(path.suffix.lower())
+    if bare and not path.suffix:
+      kind = "picture"
   return files.printable(str(path.with_suffix("") if path.name else path)), kind
 
 

@@ -73,6 +73,7 @@ class Drop(enum.Enum):
   UNANSWERED = "record", "no annotation has its question_id"
   ANOTHER_PICTURE = "record", "its annotation has another image_id"
   NO_ANSWER_LEFT = "record", "none of its answers is good"
+  NO_PICTURE = "record", "it asks about something else than one picture"
 
   BAD_ITEM = "item", "not seven numbers"
   NOT_FINITE = "item", "a number is NaN or infinite"

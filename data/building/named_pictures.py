@@ -1,7 +1,7 @@
 """Builders whose annotation files name pictures that lie somewhere else."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from data.building import arguments as argument_rules
 from data.building import coco, picture_folder
@@ -21,7 +21,12 @@ class NamedPicturesBuilder(FilesBuilder):
 
   What is prepared is known by the annotation files, and by how many pictures
   there are: to read the pictures themselves would take minutes.
+
+  Attributes:
+    BARE_NAMES: whether pictures may have names without an extension.
   """
+
+  BARE_NAMES: ClassVar[bool] = False
 
   @classmethod
   def facts(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,6 +50,7 @@ class NamedPicturesBuilder(FilesBuilder):
       min_side=arguments["min_side"],
       shorter_side=arguments["shorter_side"],
       count_damage=unit == first,
+      bare_names=cls.BARE_NAMES,
     )
 
 
@@ -64,6 +70,7 @@ class NamedPictures:
     min_side: int,
     shorter_side: int,
     count_damage: bool = True,
+    bare_names: bool = False,
   ):
     """Opens the places; see `PictureFolder` and `check_picture`.
 
@@ -73,9 +80,12 @@ class NamedPictures:
       min_side: shorter side in pixels below which a picture is dropped.
       shorter_side: to which larger pictures are resized; 0: none are.
       count_damage: whether the report is told of damaged archives, too.
+      bare_names: see `PictureFolder`.
     """
     damage = report if count_damage else DropReport()
-    self._folder = picture_folder.PictureFolder(paths, damage)
+    self._folder = picture_folder.PictureFolder(
+      paths, damage, bare_names=bare_names
+    )
     self._report = report
     self._sides = {"min_side": min_side, "shorter_side": shorter_side}
     self._last: tuple[str, Picture] | None = None

@@ -82,6 +82,7 @@ class PictureFolder:
     *,
     min_side: int = 1,
     shorter_side: int = 0,
+    bare_names: bool = False,
   ):
     """Opens the archives and reads their headers.
 
@@ -90,10 +91,12 @@ class PictureFolder:
       report: is told of archives and members that cannot be used.
       min_side: shorter side in pixels below which a picture is dropped.
       shorter_side: to which larger pictures are resized; 0: none are.
+      bare_names: files without an extension are pictures, too.
     """
     self._report = report
     self._options = {"min_side": min_side, "shorter_side": shorter_side}
-    self._places = [_open(path, report) for path in find(paths)]
+    self._suffixes = SUFFIXES | {""} if bare_names else SUFFIXES
+    self._places = [_open(path, report, bare_names) for path in find(paths)]
     self._prepared = functools.lru_cache(NUM_RECENT)(self._prepare)
 
   @classmethod
@@ -163,7 +166,8 @@ class PictureFolder:
       raise Dropped(Drop.BAD_RECORD)
     if archive.is_unsafe(name):
       raise Dropped(Drop.UNSAFE_NAME)
-    if os.path.splitext(name)[1].lower() not in SUFFIXES:
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix not in self._suffixes or os.path.basename(name) in ("", "."):
       raise Dropped(Drop.PICTURE_NOT_FOUND)
     for place in self._places:
       try:
@@ -178,14 +182,14 @@ class PictureFolder:
 
 
 def _open(
-  path: pathlib.Path, report: DropReport
+  path: pathlib.Path, report: DropReport, bare_names: bool
 ) -> "_Folder | _Tar | _Zip | _Nothing":
   if path.is_dir():
     return _Folder(path)
   try:
     if path.suffix.lower() == ".zip":
-      return _Zip(path, report)
-    return _Tar(path, report)
+      return _Zip(path, report, bare_names)
+    return _Tar(path, report, bare_names)
   except (OSError, zipfile.BadZipFile):
     report.add(Drop.UNREADABLE_FILE, path.name)
     return _Nothing()
@@ -222,10 +226,11 @@ class _Folder:
 
 
 class _Tar:
-  def __init__(self, path: pathlib.Path, report: DropReport):
+  def __init__(self, path: pathlib.Path, report: DropReport, bare_names: bool):
     self._file = open(path, "rb")  # noqa: SIM115 (closed by `close`)
     self._extents: dict[str, archive.Extent] = {}
-    for key, sample in archive.index(self._file, path.name, report).items():
+    found = archive.index(self._file, path.name, report, bare_names)
+    for key, sample in found.items():
       if "picture" in sample:
         self._extents[key] = sample["picture"]
         self._extents.setdefault(key.rsplit("/", 1)[-1], sample["picture"])
@@ -245,7 +250,8 @@ class _Tar:
 
 
 class _Zip:
-  def __init__(self, path: pathlib.Path, report: DropReport):
+  def __init__(self, path: pathlib.Path, report: DropReport, bare_names: bool):
+    suffixes = SUFFIXES | {""} if bare_names else SUFFIXES
     self._zip = zipfile.ZipFile(path)
     self._members: dict[str, zipfile.ZipInfo] = {}
     for member in self._zip.infolist():
@@ -253,7 +259,7 @@ class _Zip:
       last = name.rsplit("/", 1)[-1]
       if archive.is_unsafe(name):
         report.add(Drop.UNSAFE_MEMBER, f"{path.name}:{name}")
-      elif os.path.splitext(last)[1].lower() in SUFFIXES:
+      elif last and os.path.splitext(last)[1].lower() in suffixes:
         self._members[name] = member
         self._members.setdefault(last, member)
 

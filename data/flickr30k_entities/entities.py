@@ -24,6 +24,8 @@ class Entities:
   image_file     file name of the picture
   width, height  in pixels
   boxes          entity -> its boxes, normalised, in the order of the file
+  pixels         entity -> its boxes as they are written, also those that are
+                 no good: the original's evaluation takes them as they are
   scene          entities that are the whole scene and have no box
   nobox          entities that cannot be seen and have no box
   """
@@ -32,6 +34,7 @@ class Entities:
   width: int
   height: int
   boxes: dict[str, tuple[boxes.BoxXyxy, ...]]
+  pixels: dict[str, tuple[boxes.BoxXyxy, ...]]
   scene: frozenset[str]
   nobox: frozenset[str]
 
@@ -49,6 +52,7 @@ def parse(data: bytes, report: DropReport, where: str) -> Entities:
   if not image_file or not width or not height:
     raise Dropped(Drop.BAD_RECORD)
   found: dict[str, list[boxes.BoxXyxy]] = {}
+  pixels: dict[str, list[boxes.BoxXyxy]] = {}
   scene, nobox = set(), set()
   for element in root.iterfind("object"):
     names = [(name.text or "").strip() for name in element.iterfind("name")]
@@ -60,7 +64,10 @@ def parse(data: bytes, report: DropReport, where: str) -> Entities:
         nobox.update(names)
       continue
     try:
-      box, clipped = _box(corners, width, height)
+      written = _corners(corners)
+      for name in names:
+        pixels.setdefault(name, []).append(written)
+      box, clipped = from_one(written, width, height)
     except Dropped as dropped:
       report.items_read += len(names)
       report.add(dropped.reason, where, len(names))
@@ -74,6 +81,7 @@ def parse(data: bytes, report: DropReport, where: str) -> Entities:
     width=width,
     height=height,
     boxes={name: tuple(values) for name, values in found.items()},
+    pixels={name: tuple(values) for name, values in pixels.items()},
     scene=frozenset(scene),
     nobox=frozenset(nobox),
   )
@@ -98,7 +106,7 @@ def from_one(
 
 
 _SIDES = ("width", "height")
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_CORNER_NAMES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def _parse_xml(data: bytes) -> ElementTree.Element:
@@ -123,16 +131,15 @@ def _parse_xml(data: bytes) -> ElementTree.Element:
     raise Dropped(Drop.BAD_RECORD) from None
 
 
-def _box(
-  corners: ElementTree.Element, width: int, height: int
-) -> tuple[boxes.BoxXyxy, bool]:
+def _corners(corners: ElementTree.Element) -> boxes.BoxXyxy:
+  """The numbers of a box. Raises Dropped: BAD_BOX, NOT_FINITE."""
   values = []
-  for name in _CORNERS:
+  for name in _CORNER_NAMES:
     try:
       values.append(float(corners.findtext(name, "")))
     except ValueError:
       raise Dropped(Drop.BAD_BOX) from None
-  return from_one(boxes.four_numbers(values), width, height)
+  return boxes.four_numbers(values)
 
 
 def _whole(text: str | None) -> int:

@@ -27,7 +27,7 @@ class Flickr30kEntities(named_pictures.NamedPicturesBuilder):
 
   NAME = "flickr30k_entities"
   TITLE = "Flickr30k Entities"
-  READER_VERSION = 2
+  READER_VERSION = 3
   ARGUMENTS: ClassVar = {
     "annotations": "folder of Annotations, Sentences and train.txt, val.txt,"
     " test.txt, or of final_flickr_separateGT_{split}.json",
@@ -83,9 +83,12 @@ class Flickr30kEntities(named_pictures.NamedPicturesBuilder):
       "num_boxes": np.int32,
       "without_box": text,
     }
+    pixels = tfds.features.Tensor(shape=(4,), dtype=np.float32)
+    boxes = {"mention": np.int32, "box_pixels": pixels}
     return features.grounded() | {
       # Not "phrases", which recipes make of those with boxes.
       "mentions": tfds.features.Sequence(mentions),
+      "mention_boxes": tfds.features.Sequence(boxes),
       "index": np.int32,
       "sentence": np.int32,
       "image_file": text,
@@ -137,6 +140,11 @@ def _features(example: records.Example) -> dict[str, Any]:
         "without_box": phrase.without_box,
       }
       for phrase in example.phrases
+    ],
+    "mention_boxes": [
+      {"mention": number, "box_pixels": np.asarray(box, np.float32)}
+      for number, phrase in enumerate(example.phrases)
+      for box in phrase.boxes_pixels
     ],
     "index": example.index,
     "sentence": example.sentence,

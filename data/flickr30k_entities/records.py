@@ -21,6 +21,7 @@ class Phrase:
 
   start, end   characters of the caption, end exclusive
   boxes_xyxy   normalised; none, one or several
+  boxes_pixels the same as they are written, and those that are no good
   without_box  why there is none: "scene" (it is all of the picture), "nobox"
                (not to be seen), "unmarked" (nothing is said of it); "" where
                there are boxes
@@ -32,6 +33,7 @@ class Phrase:
   start: int
   end: int
   boxes_xyxy: tuple[boxes.BoxXyxy, ...]
+  boxes_pixels: tuple[boxes.BoxXyxy, ...] = ()
   without_box: str = ""
   entity_id: str = ""
   types: tuple[str, ...] = ()
@@ -198,6 +200,7 @@ def _parse(
         start=mention.start,
         end=mention.end,
         boxes_xyxy=found,
+        boxes_pixels=annotated.pixels.get(mention.entity_id, ()),
         without_box=without_box,
         entity_id=mention.entity_id,
         types=mention.types,
@@ -234,10 +237,12 @@ def _mdetr_example(
     report.items_read += bad
     report.add(Drop.SPAN_OUTSIDE, where, bad)
   found: list[list[boxes.BoxXyxy]] = [[] for _ in good]
+  pixels: list[list[boxes.BoxXyxy]] = [[] for _ in good]
   for place, annotation in annotations:
     for number in _phrases_of(annotation, good, report, place):
       box = report.read_item(
-        lambda a=annotation: _box_of(a, width, height), place
+        lambda a=annotation, p=pixels[number]: _box_of(a, width, height, p),
+        place,
       )
       if box is not None:
         found[number].append(box)
@@ -253,18 +258,25 @@ def _mdetr_example(
     height=height,
     caption=caption,
     phrases=tuple(
-      Phrase(start, end, tuple(box), "" if box else "unmarked")
-      for (start, end), box in zip(good, found, strict=True)
+      Phrase(start, end, tuple(box), tuple(raw), "" if box else "unmarked")
+      for (start, end), box, raw in zip(good, found, pixels, strict=True)
     ),
     picture=picture,
   )
 
 
 def _box_of(
-  annotation: Mapping[str, Any], width: int, height: int
+  annotation: Mapping[str, Any],
+  width: int,
+  height: int,
+  pixels: list[boxes.BoxXyxy],
 ) -> tuple[boxes.BoxXyxy, bool]:
-  """The box and whether it was clipped. Raises Dropped: why it is none."""
+  """The box and whether it was clipped; adds what is written to `pixels`.
+
+  Raises Dropped: why it is none.
+  """
   box = boxes.from_xywh(boxes.four_numbers(annotation.get("bbox")))
+  pixels.append(box)
   return entities.from_one(box, width, height)
 
 

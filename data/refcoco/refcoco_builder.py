@@ -32,6 +32,7 @@ class Refcoco(named_pictures.NamedPicturesBuilder):
 
   NAME = "refcoco"
   TITLE = "RefCOCO"
+  READER_VERSION = 2
   ARGUMENTS: ClassVar = {
     "dataset": "refcoco, refcoco+ or refcocog",
     "annotations": "folder of finetune_{dataset}_{split}.json or of refs(..).p",
@@ -111,6 +112,7 @@ class Refcoco(named_pictures.NamedPicturesBuilder):
     return family | {
       "expressions": tfds.features.Sequence(items),
       "index": np.int32,
+      "dataset": text,
       "split": text,
       "image_file": text,
       "width": np.int32,
@@ -134,10 +136,14 @@ class Refcoco(named_pictures.NamedPicturesBuilder):
       for example in reading.join(
         found, pictures, report, group_by_image=grouped
       ):
-        yield Record(example.id, _features(example, unit.split))
+        yield Record(
+          example.id, _features(example, arguments["dataset"], unit.split)
+        )
 
 
-def _features(example: reading.Example, split: str) -> dict[str, Any]:
+def _features(
+  example: reading.Example, dataset: str, split: str
+) -> dict[str, Any]:
   return {
     "id": example.id,
     "image": example.picture.data,
@@ -152,6 +158,7 @@ def _features(example: reading.Example, split: str) -> dict[str, Any]:
       for expression in example.expressions
     ],
     "index": example.expressions[0].index,
+    "dataset": dataset,
     "split": split,
     "image_file": example.image_file,
     "width": example.width,

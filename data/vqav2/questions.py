@@ -9,6 +9,9 @@ Questions and answers are in two files, joined by `question_id`:
                     "multiple_choice_answer": "net", "answers": [
                       {"answer": "net", "answer_confidence": "maybe",
                        "answer_id": 1}, …]}, …]}
+
+The MultipleChoice files of the first release have `multiple_choices` besides,
+a list of 18 answers to each question.
 """
 
 import json
@@ -128,6 +131,10 @@ def _read_question(
     name: messages.check_text(annotation.get(name, ""))
     for name in ("question_type", "answer_type", "multiple_choice_answer")
   }
+  choices = fields.get("multiple_choices", [])
+  if not isinstance(choices, list):
+    raise Dropped(Drop.BAD_VALUE)
+  choices = [messages.check_words(choice) for choice in choices]
   image = load(coco.picture_name(release, image_id), where)
   record_id = str(number)
   return record_id, {
@@ -136,6 +143,7 @@ def _read_question(
     "question": question,
     "answers": [answer for answer, _ in given],
     "answer_confidences": [confidence for _, confidence in given],
+    "multiple_choices": choices,
     **types,
   }
 

@@ -38,6 +38,7 @@ class Vqav2(named_pictures.NamedPicturesBuilder):
   """Questions with answers; those of the test splits have none."""
 
   NAME = "vqav2"
+  READER_VERSION = 2
   TITLE = "VQAv2"
   ARGUMENTS: ClassVar = {
     "questions": "v2_OpenEnded_mscoco_*_questions.json, one or several",
@@ -92,6 +93,7 @@ class Vqav2(named_pictures.NamedPicturesBuilder):
     text = tfds.features.Text()
     return features.question() | {
       "answer_confidences": tfds.features.Sequence(text),
+      "multiple_choices": tfds.features.Sequence(text),
       "question_type": text,
       "answer_type": text,
       "multiple_choice_answer": text,

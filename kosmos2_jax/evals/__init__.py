@@ -1,78 +1,58 @@
 """Predictions, scores and what is shown of them.
 
 One path for `train.py` and `eval.py`: `make_tasks` reads the config's list,
-the caller brings each task's examples, `run` asks and scores, and `report`
-writes. Evaluators see plain example dicts (see `examples`) and a predictor;
-no dataset, no config.
+the caller brings each task's examples, `run` asks, keeps and scores, and
+`report` writes. Evaluators see plain example dicts (see `examples`) and a
+predictor; no dataset, no config.
 """
 
-import dataclasses
-import itertools
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from kosmos2_jax.evals.examples import Example
+from kosmos2_jax.evals import cases, engine
+from kosmos2_jax.evals import tasks as _tasks
+from kosmos2_jax.evals.console import Bars
+from kosmos2_jax.evals.engine import Progress
+from kosmos2_jax.evals.examples import Again, Example
 from kosmos2_jax.evals.grounded_captioning import GroundedCaption
+from kosmos2_jax.evals.outputs import open_stores, write_all
+from kosmos2_jax.evals.protocol import Evaluator, Outcome
 from kosmos2_jax.evals.rec import ReferringExpression
 from kosmos2_jax.evals.report import (
   draw_predictions,
   make_table,
   sample_pictures,
-  write_results,
 )
-from kosmos2_jax.evals.results import Results, Sample, TaskResult
+from kosmos2_jax.evals.results import Results
+from kosmos2_jax.evals.store import Store
+from kosmos2_jax.evals.tasks import Task, final_counts, with_support
 
 __all__ = [
   "EVALUATORS",
+  "Again",
+  "Bars",
+  "Evaluator",
+  "Outcome",
+  "Progress",
   "Results",
-  "Sample",
+  "Store",
   "Task",
-  "TaskResult",
   "draw_predictions",
+  "final_counts",
   "make_table",
   "make_tasks",
+  "open_stores",
   "run",
   "sample_pictures",
-  "write_results",
+  "with_support",
+  "write_all",
 ]
 
 EVALUATORS: dict[str, type] = {
   evaluator.name: evaluator
   for evaluator in (ReferringExpression, GroundedCaption)
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-  """One entry of a config's list of evaluations.
-
-  Attributes:
-    name: prefix of its scores.
-    evaluator: does the asking and scoring.
-    dataset: where the caller takes the examples from.
-    split: of the dataset.
-    num_examples: how many while training; 0: none, negative: all.
-    final_examples: how many at the end; negative: all.
-    where: a field; only examples are asked about that have it, and not empty.
-  """
-
-  name: str
-  evaluator: Any
-  dataset: str
-  split: str
-  num_examples: int = -1
-  final_examples: int = -1
-  where: str = ""
-
-  def final_count(self, available: int, limit: int | None = None) -> int:
-    """How many examples are asked for at the end.
-
-    Args:
-      available: examples of the split.
-      limit: the caller's own; None: no other than the task's.
-    """
-    wishes = [self.final_examples] if self.final_examples >= 0 else []
-    return min([available, *wishes, *([] if limit is None else [limit])])
 
 
 def make_tasks(
@@ -89,39 +69,10 @@ def make_tasks(
     Tasks by name.
 
   Raises:
-    ValueError: for an unknown evaluator or name, wrong options, or a name
-      that two entries have.
+    ValueError: for an unknown evaluator or name, wrong options, a name that
+      two entries have, or one that cannot be a folder.
   """
-  tasks: dict[str, Task] = {}
-  for entry in entries:
-    fields = dict(entry)
-    name, kind = fields["name"], fields.pop("evaluator")
-    options = dict(fields.pop("options", {}))
-    if name in tasks:
-      raise ValueError(
-        f"two evaluations of the config are named {name!r}; rename one."
-      )
-    if kind not in EVALUATORS:
-      raise ValueError(
-        f"evaluation {name!r} wants the evaluator {kind!r}; there are"
-        f" {sorted(EVALUATORS)}."
-      )
-    try:
-      evaluator = EVALUATORS[kind](**options)
-    except (TypeError, ValueError) as error:
-      raise ValueError(
-        f"evaluation {name!r} has wrong options for {kind!r}: {error}"
-      ) from error
-    tasks[name] = Task(evaluator=evaluator, **fields)
-  if names is None:
-    return tasks
-  unknown = [name for name in names if name not in tasks]
-  if unknown:
-    raise ValueError(
-      f"the config has no evaluation {unknown[0]!r}; it has"
-      f" {sorted(tasks) or 'none'}."
-    )
-  return {name: tasks[name] for name in names}
+  return _tasks.make_tasks(entries, EVALUATORS, names)
 
 
 def run(
@@ -132,7 +83,10 @@ def run(
   batch_size: int = 32,
   limit: int | None = None,
   num_pictures: int = 0,
-  progress: Callable[[str, int], None] | None = None,
+  seed: int = 0,
+  stores: Mapping[str, Store] | None = None,
+  not_run: Mapping[str, str] | None = None,
+  progress: Callable[[str, Progress], None] | None = None,
 ) -> Results:
   """Runs every task, one after the other.
 
@@ -140,33 +94,64 @@ def run(
     predictor: a `Predictor`, or anything with the methods that the tasks'
       evaluators call.
     tasks: see `make_tasks`.
-    examples: for each task its examples, in order; read once, lazily.
+    examples: for each task that reads any its examples, in order; read
+      lazily.
     batch_size: questions asked at once.
-    limit: at most this many examples of each task; None: all that come.
-    num_pictures: judged pictures to keep, shared out among the tasks.
-    progress: called with a task's name and how many examples are done.
+    limit: at most this many examples of each task (questions, where the task
+      brings its own); None: all that come.
+    num_pictures: judged pictures to keep, shared out among the tasks. Where
+      it is not 0, the examples are read twice (see `Again`).
+    seed: of the cases that are drawn.
+    stores: where answers of a task are kept and found again; a task without
+      one is asked anew each time.
+    not_run: tasks that the caller could not bring examples of -> why, to be
+      told in the results.
+    progress: called with a task's name and how far it is.
+
+  Returns:
+    The outcomes. A task that brings its own questions and lacks the files or
+    the package it makes them from is not run, and named with the reason.
 
   Raises:
-    ValueError: if a task has no examples, or such that it cannot use; names
-      the task.
+    ValueError: if a task has no examples, or such that it cannot use, or its
+      store belongs to another run; names the task.
   """
-  found: dict[str, TaskResult] = {}
+  found: dict[str, Outcome] = {}
+  missing = dict(not_run or {})
   for index, (name, task) in enumerate(tasks.items()):
     # The first tasks get what does not divide.
     share = len(range(index, num_pictures, len(tasks)))
 
-    def on_batch(count: int, name: str = name) -> None:
+    def on_batch(done: Progress, name: str = name) -> None:
       if progress is not None:
-        progress(name, count)
+        progress(name, done)
 
     try:
-      found[name] = task.evaluator.run(
+      found[name] = engine.run(
         predictor,
-        itertools.islice(examples[name], limit),
+        task.evaluator,
+        examples.get(name, ()),
         batch_size=batch_size,
-        num_samples=share,
-        on_batch=on_batch,
+        limit=_own_limit(task, limit),
+        store=(stores or {}).get(name),
+        choose=functools.partial(cases.choose, seed=seed),
+        # Of each kind of case: the best, the worst, and some others.
+        num_pictures=-(-share // 3),
+        progress=on_batch,
       )
     except ValueError as error:
       raise ValueError(f"evaluation {name!r}: {error}") from error
-  return Results(found)
+    except (FileNotFoundError, ImportError) as error:
+      if task.evaluator.reads_examples:
+        raise
+      missing[name] = " ".join(str(error).split())
+  return Results(found, missing)
+
+
+def _own_limit(task: Task, limit: int | None) -> int | None:
+  """`limit`, and what the task says itself where no caller counts for it."""
+  if task.evaluator.reads_examples or task.final_examples < 0:
+    return limit
+  return min(
+    task.final_examples, task.final_examples if limit is None else limit
+  )

@@ -7,7 +7,7 @@ dicts with `start`, `end`, `box_xyxy` and `score`, one for each box), and
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from kosmos2_jax.text.grounded import Box, Phrase
@@ -15,6 +15,22 @@ from kosmos2_jax.text.grounded import Box, Phrase
 Example = Mapping[str, Any]
 T = TypeVar("T")
 BoxXyxy = tuple[float, float, float, float]
+
+
+class Again:
+  """Examples that can be read any number of times, from the start each time.
+
+  Args:
+    make: returns an iterator of all examples, lazily read; the same ones each
+      time.
+  """
+
+  def __init__(self, make: Callable[[], Iterable[Example]]):
+    self._make = make
+
+  def __iter__(self) -> Iterator[Example]:
+    """All examples, in order."""
+    return iter(self._make())
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

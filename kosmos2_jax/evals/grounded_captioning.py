@@ -1,22 +1,30 @@
 """Grounded captioning: what is in the picture, in words with boxes."""
 
-import collections
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
-from kosmos2_jax.evals.examples import Example, batches, field, phrases
-from kosmos2_jax.evals.results import Sample, TaskResult
+from kosmos2_jax.evals.examples import Example, field, phrases
+from kosmos2_jax.evals.protocol import (
+  Evaluator,
+  Json,
+  Metric,
+  Question,
+  Record,
+  Scores,
+  View,
+)
 from kosmos2_jax.evals.scoring import boxes as box_scoring
 from kosmos2_jax.text import markup, prompts
-from kosmos2_jax.text.grounded import GroundedText, Phrase
+from kosmos2_jax.text.grounded import Box, Phrase
 from kosmos2_jax.text.tokenizer import Tokenizer
 
 ANNOTATIONS = {"phrase": "noun_chunks", "expression": "ref_exps"}
 
 
-class GroundedCaption:
+class GroundedCaption(Evaluator):
   """Asks for a caption with boxes and compares it with the annotated one.
 
   What is compared is the text that follows the prompt. Where an annotated
@@ -75,77 +83,135 @@ class GroundedCaption:
       " location bins, are the annotation's"
     )
 
-  def run(
-    self,
-    predictor: Any,
-    examples: Iterable[Example],
-    *,
-    batch_size: int = 32,
-    num_samples: int = 0,
-    on_batch: Callable[[int], None] = lambda count: None,
-  ) -> TaskResult:
-    """Asks and scores.
+  def questions(self, examples: Iterable[Example]) -> Iterator[Question]:
+    """A question for each picture.
 
     Args:
-      predictor: a `Predictor`, or anything with `generate` and `tokenizer`.
       examples: dicts with `image`, `caption` and the annotation of `mode`.
-      batch_size: pictures asked about at once.
-      num_samples: how many of the first pictures to keep for drawing.
-      on_batch: called after each batch with the number of pictures done.
+    """
+    for example in examples:
+      truth, left_out = phrases(
+        example, ANNOTATIONS[self.mode], self.score_threshold
+      )
+      yield Question(
+        id=str(example["id"]),
+        group=str(example.get("image_file") or example["id"]),
+        images=(field(example, "image"),),
+        # Only a tokenizer tells how the annotation would read as an answer,
+        # so it is a part of what is asked.
+        ask={
+          "caption": field(example, "caption"),
+          "phrases": _to_json(truth),
+        },
+        truth={"left_out": left_out},
+      )
 
-    Raises:
-      ValueError: if there is no example.
+  def ask(self, predictor: Any, questions: Sequence[Question]) -> list[Json]:
+    """What is said, and what would have been right, as tokens read both.
+
+    Args:
+      predictor: with `generate` and `tokenizer`.
+      questions: any of them.
+
+    Returns:
+      Dicts with the text and the phrases that were `said`, those that are
+      `expected` (the annotation by way of tokens), the `caption` that these
+      were made of with its `phrases` as they are annotated and the `words`
+      that each of them is read as, and whether the answer was `finished`.
     """
     tokenizer = predictor.tokenizer
-    counts: collections.Counter[str] = collections.Counter()
-    samples: list[Sample] = []
-    for batch in batches(examples, batch_size):
-      answers = predictor.generate(
-        [self.prompt] * len(batch),
-        [example["image"] for example in batch],
-        max_new_tokens=self.max_new_tokens,
+    answers = predictor.generate(
+      [self.prompt] * len(questions),
+      [question.images[0] for question in questions],
+      max_new_tokens=self.max_new_tokens,
+    )
+    found = []
+    for question, answer in zip(questions, answers, strict=True):
+      caption, truth = self._without_prompt(
+        question.ask["caption"],
+        _from_json(question.ask["phrases"]),
+        tokenizer,
       )
-      for example, answer in zip(batch, answers, strict=True):
-        predicted = markup.parse(list(answer.tokens), tokenizer)
-        truth, left_out = phrases(
-          example, ANNOTATIONS[self.mode], self.score_threshold
-        )
-        caption, truth = self._without_prompt(
-          field(example, "caption"), truth, tokenizer
-        )
-        counts.update(
-          self._score(predicted, caption, truth, tokenizer),
-          pictures=1,
-          unfinished=not answer.finished,
-          annotated_boxes_left_out=left_out,
-        )
-        if len(samples) < num_samples:
-          samples.append(_sample(example["image"], predicted, caption, truth))
-      on_batch(counts["pictures"])
-    n = counts["pictures"]
-    if not n:
+      # The annotation takes the way of a training row: tokens and back. So
+      # spaces and rare characters are as the model could have written them,
+      # and boxes are equal exactly if their bins are.
+      expected = markup.parse(
+        markup.build(
+          caption, truth, tokenizer, mode=self.markup, grounding=False
+        ),
+        tokenizer,
+      )
+      said = markup.parse(list(answer.tokens), tokenizer)
+      found.append(
+        {
+          "said": {"text": said.text, "phrases": _to_json(said.phrases)},
+          "expected": {
+            "text": expected.text,
+            "phrases": _to_json(expected.phrases),
+          },
+          "caption": caption,
+          "phrases": _to_json(truth),
+          "words": [
+            tokenizer.decode(tokenizer.encode_with_offsets(phrase.text)[0])
+            for phrase in truth
+          ],
+          "finished": answer.finished,
+        }
+      )
+    return found
+
+  def score(self, records: Sequence[Record]) -> Scores:
+    """See the class.
+
+    Raises:
+      ValueError: if there is no record.
+    """
+    if not records:
       raise ValueError(
         "there is no example to caption; choose another dataset or split for"
         " the task."
       )
+    rows = [self._score(record.answer) for record in records]
+    each = {
+      name: np.array([row[name] for row in rows], np.float64)
+      for name in rows[0]
+    }
     found, said, true = (
-      counts[key] for key in ("pairs_found", "pairs_said", "pairs_true")
+      each[name] for name in ("pairs_found", "pairs_said", "pairs_true")
     )
-    return TaskResult(
-      evaluator=self.name,
-      version=self.version,
-      protocol=self.protocol,
-      n=n,
+    return Scores(
+      n=len(records),
       metrics={
-        "exact_match": counts["exact_match"] / n,
-        "exact_to_the_bin": counts["exact_to_the_bin"] / n,
-        "precision": found / max(said, 1),
-        "recall": found / max(true, 1),
-        "f1": 2 * found / max(said + true, 1),
+        "exact_match": _ratio(each["exact_match"]),
+        "exact_to_the_bin": _ratio(each["exact_to_the_bin"]),
+        "precision": _ratio(found, said),
+        "recall": _ratio(found, true),
+        "f1": _ratio(2 * found, said + true),
       },
-      counts=dict(counts),
-      samples=tuple(samples),
+      counts={
+        **{name: int(np.sum(values)) for name, values in each.items()},
+        "pictures": len(records),
+        "unfinished": sum(not record.answer["finished"] for record in records),
+        "annotated_boxes_left_out": sum(
+          record.truth["left_out"] for record in records
+        ),
+      },
+      quality=2 * found / np.maximum(said + true, 1),
     )
+
+  def view(self, record: Record) -> View:
+    """What was said beside what is annotated."""
+    said, caption = record.answer["said"], record.answer["caption"]
+    return View(
+      tuple(_from_json(said["phrases"])),
+      tuple(_from_json(record.answer["phrases"])),
+      (said["text"] or "(no text)", f"true: {caption}"),
+    )
+
+  def cost(self, question: Question) -> int:
+    """The prompt is the same for all."""
+    del question
+    return 0
 
   def _without_prompt(
     self, caption: str, truth: list[Phrase], tokenizer: Tokenizer
@@ -161,31 +227,23 @@ class GroundedCaption:
       Phrase(p.text, (p.span[0] - cut, p.span[1] - cut), p.boxes) for p in truth
     ]
 
-  def _score(
-    self,
-    predicted: GroundedText,
-    caption: str,
-    truth: Sequence[Phrase],
-    tokenizer: Tokenizer,
-  ) -> dict[str, int]:
+  def _score(self, answer: Json) -> dict[str, int]:
     """What one picture adds to the counts."""
-    # The annotation takes the way of a training row: tokens and back. So
-    # spaces and rare characters are as the model could have written them,
-    # and boxes are equal exactly if their bins are.
-    expected = markup.parse(
-      markup.build(
-        caption, truth, tokenizer, mode=self.markup, grounding=False
-      ),
-      tokenizer,
+    predicted, expected = answer["said"], answer["expected"]
+    same_text = predicted["text"] == expected["text"]
+    predicted = _from_json(predicted["phrases"])
+    said = _boxes_by_text((p.text, p.boxes) for p in predicted)
+    annotated = _from_json(answer["phrases"])
+    true = _boxes_by_text(
+      (words, phrase.boxes)
+      for words, phrase in zip(answer["words"], annotated, strict=True)
     )
-    same_text = predicted.text == expected.text
-    said = _boxes_by_text(predicted.phrases)
-    true = _boxes_by_text(truth, tokenizer)
+    same_boxes = _boxes_by_span(predicted) == _boxes_by_span(
+      _from_json(expected["phrases"])
+    )
     return {
       "exact_match": int(same_text),
-      "exact_to_the_bin": int(
-        same_text and _boxes_by_span(predicted) == _boxes_by_span(expected)
-      ),
+      "exact_to_the_bin": int(same_text and same_boxes),
       "pairs_found": sum(
         box_scoring.count_matches(
           box_scoring.pairwise_iou(np.array(said[text]), np.array(true[text]))
@@ -198,39 +256,52 @@ class GroundedCaption:
     }
 
 
+def _ratio(
+  numerators: Float[np.ndarray, " n"],
+  denominators: Float[np.ndarray, " n"] | None = None,
+) -> Metric:
+  """Their sums divided; without denominators the mean. 0 for nothing at all."""
+  total = len(numerators) if denominators is None else np.sum(denominators)
+  value = float(np.sum(numerators)) / max(float(total), 1.0)
+  return Metric(value, numerators, denominators)
+
+
+def _to_json(items: Iterable[Phrase]) -> Json:
+  return [
+    {
+      "text": phrase.text,
+      "span": list(phrase.span),
+      "boxes": [list(box.xyxy) for box in phrase.boxes],
+    }
+    for phrase in items
+  ]
+
+
+def _from_json(items: Json) -> list[Phrase]:
+  return [
+    Phrase(
+      item["text"], tuple(item["span"]), [Box(box) for box in item["boxes"]]
+    )
+    for item in items
+  ]
+
+
 def _boxes_by_text(
-  items: Iterable[Phrase], tokenizer: Tokenizer | None = None
+  items: Iterable[tuple[str, Sequence[Box]]],
 ) -> dict[str, list[tuple[float, ...]]]:
-  """Boxes under the words of their phrase, through a tokenizer if given."""
+  """Boxes under the words of their phrase."""
   found: dict[str, list[tuple[float, ...]]] = {}
-  for phrase in items:
-    text = phrase.text
-    if tokenizer is not None:
-      text = tokenizer.decode(tokenizer.encode_with_offsets(text)[0])
-    boxes = found.setdefault(" ".join(text.split()), [])
-    boxes += [box.xyxy for box in phrase.boxes]
+  for text, boxes in items:
+    own = found.setdefault(" ".join(text.split()), [])
+    own += [box.xyxy for box in boxes]
   return found
 
 
 def _boxes_by_span(
-  text: GroundedText,
+  phrases: Iterable[Phrase],
 ) -> dict[tuple[int, int], list[tuple[float, ...]]]:
   """Boxes by span, in an order that does not depend on how they were said."""
   found: dict[tuple[int, int], list[tuple[float, ...]]] = {}
-  for phrase in text.phrases:
+  for phrase in phrases:
     found.setdefault(phrase.span, []).extend(box.xyxy for box in phrase.boxes)
   return {span: sorted(boxes) for span, boxes in found.items() if boxes}
-
-
-def _sample(
-  image: np.ndarray,
-  predicted: GroundedText,
-  caption: str,
-  truth: Sequence[Phrase],
-) -> Sample:
-  return Sample(
-    image=image,
-    predicted=tuple(predicted.phrases),
-    annotated=tuple(truth),
-    lines=(predicted.text or "(no text)", f"true: {caption}"),
-  )

@@ -16,6 +16,9 @@ from kosmos2_jax.models.stacking import KvCache
 
 GREEDY = Options()
 
+# Normalised pictures, or their latents where these are known already.
+Images = Float[Array, "B M height width 3"] | Float[Array, "B M L D"]
+
 
 class GenerateOutput(NamedTuple):
   """What followed each prompt.
@@ -41,13 +44,13 @@ class Prefix(NamedTuple):
 
   Attributes:
     tokens: the beginnings; none is padded.
-    images: normalised pictures of each, or None.
+    images: normalised pictures of each, or their latents, or None.
     image_mask: slots among `tokens` that image latents fill.
     rows: which of the U beginnings each of the B prompts has.
   """
 
   tokens: Int[Array, "U P"]
-  images: Float[Array, "U M height width 3"] | None
+  images: Float[Array, "U M height width 3"] | Float[Array, "U M L D"] | None
   image_mask: Bool[Array, "U P"] | None
   rows: Int[Array, " B"]
 
@@ -71,7 +74,7 @@ def generate(
   params: dict,
   tokens: Int[Array, "B T"],
   lengths: Int[Array, " B"],
-  images: Float[Array, "B M height width 3"] | None = None,
+  images: Images | None = None,
   image_mask: Bool[Array, "B T"] | None = None,
   prefix: Prefix | None = None,
   *,
@@ -92,7 +95,7 @@ def generate(
     params: its parameters.
     tokens: prompts, or with `prefix` what follows it in each.
     lengths: real tokens in each row, at least 1.
-    images: normalised pictures, or None.
+    images: normalised pictures, or their latents, or None.
     image_mask: slots among `tokens` that image latents fill.
     prefix: what the prompts begin with, or None; its pictures are the only
       ones then.
@@ -223,11 +226,13 @@ def _read_prompts(model, params, prompts, prefix, max_new_tokens):
 def encode(
   model: Kosmos2,
   params: dict,
-  images: Float[Array, "B M height width 3"] | None,
+  images: Images | None,
 ) -> Float[Array, "B M L D"] | None:
   """The latents of the pictures; None where there are none."""
   if images is None or not images.shape[1]:
     return None
+  if images.ndim == 4:
+    return images
   return model.apply({"params": params}, images, method="encode_images")
 
 

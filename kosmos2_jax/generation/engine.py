@@ -11,11 +11,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from kosmos2_jax.generation import prompting, requests
+from kosmos2_jax.generation import prompting, requests, scoring
 from kosmos2_jax.generation.beams import BeamOptions
+from kosmos2_jax.generation.placement import DEFAULT, Placement
 from kosmos2_jax.generation.prompting import ImageLike
-from kosmos2_jax.generation.requests import Score
 from kosmos2_jax.generation.sampling import Options
+from kosmos2_jax.generation.scoring import Score
 from kosmos2_jax.models.kosmos2 import Kosmos2
 from kosmos2_jax.text.tokenizer import Tokenizer
 
@@ -35,6 +36,7 @@ class Engine:
     batch_size: prompts that run at once; more are cut into several runs.
     no_repeat_ngram_size: default of `generate`; 3 for the released model.
     max_length: longest row, prompt and answer together, in tokens.
+    placement: where rows go; parameters are there already.
   """
 
   def __init__(
@@ -47,6 +49,7 @@ class Engine:
     batch_size: int = 16,
     no_repeat_ngram_size: int = 0,
     max_length: int = MAX_LENGTH,
+    placement: Placement = DEFAULT,
   ):
     """Keeps its arguments; see the attributes.
 
@@ -68,6 +71,7 @@ class Engine:
     self.batch_size = batch_size
     self.no_repeat_ngram_size = no_repeat_ngram_size
     self.max_length = max_length
+    self.placement = placement
 
   def score(
     self,
@@ -107,7 +111,7 @@ class Engine:
           len(text),
         )
 
-    return requests.score(
+    return scoring.score(
       self.model,
       self.params,
       joined(),
@@ -203,13 +207,19 @@ class Engine:
     That is how rows about one picture find each other.
     """
     recent = collections.OrderedDict()
+    # One object again and again is prepared once.
+    last = None, None
 
     def prepare(image, size):
+      nonlocal last
+      if image is last[0]:
+        return last[1]
       prepared = prompting.prepare_image(image, size)
       key = hashlib.blake2b(prepared.tobytes()).digest()
       recent[key] = recent.pop(key, prepared)
       if len(recent) > self.batch_size:
         recent.popitem(last=False)
+      last = image, recent[key]
       return recent[key]
 
     return prepare
@@ -242,4 +252,5 @@ class Engine:
       options=options,
       beam=beam,
       seeds=seeds,
+      placement=self.placement,
     )

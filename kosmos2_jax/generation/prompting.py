@@ -236,7 +236,12 @@ def common_prefixes(
 
 
 def stack_rows(
-  rows: Sequence[Row], pad_id: int, multiple: int = LENGTH_MULTIPLE
+  rows: Sequence[Row],
+  pad_id: int,
+  multiple: int = LENGTH_MULTIPLE,
+  *,
+  num_parts: int = 1,
+  with_pixels: bool = True,
 ) -> Rows:
   """Pads rows to one array each, in few different shapes.
 
@@ -248,12 +253,15 @@ def stack_rows(
     rows: at least one.
     pad_id: fills `tokens` behind a row's end.
     multiple: of the length.
+    num_parts: the number of rows is a multiple of it, too.
+    with_pixels: False leaves `images` None.
 
   Returns:
     The arrays; `images` and `image_mask` are None if no row has a picture.
     Rows with fewer pictures than others get black ones, which no slot reads.
   """
   count = 1 << (len(rows) - 1).bit_length()
+  count = -(-count // num_parts) * num_parts
   rows = [*rows, *[rows[0]] * (count - len(rows))]
   longest = max(len(row.tokens) for row in rows)
   length = -(-longest // multiple) * multiple
@@ -266,6 +274,8 @@ def stack_rows(
   num_images = max(len(row.images) for row in rows)
   if not num_images:
     return Rows(tokens, lengths, None, None)
+  if not with_pixels:
+    return Rows(tokens, lengths, None, image_mask)
   size = next(row.images[0] for row in rows if row.images).shape
   images = np.zeros((count, num_images, *size), np.float32)
   for i, row in enumerate(rows):

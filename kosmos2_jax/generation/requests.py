@@ -1,6 +1,5 @@
 """Runs any number of prompts through a model, in batches of few shapes."""
 
-import dataclasses
 import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from kosmos2_jax.generation import decode, prompting
 from kosmos2_jax.generation.beams import BeamOptions
+from kosmos2_jax.generation.latents import Latents
+from kosmos2_jax.generation.placement import DEFAULT, Placement
 from kosmos2_jax.generation.sampling import Options
 from kosmos2_jax.models.kosmos2 import Kosmos2
 from kosmos2_jax.text.vocab import Vocab
@@ -33,21 +34,6 @@ class Answer(NamedTuple):
   score: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Score:
-  """How probable a continuation is.
-
-  Attributes:
-    log_prob: natural log-probability of all its tokens together.
-    num_tokens: how many they are.
-    is_greedy: True if every one of them is the most probable at its place.
-  """
-
-  log_prob: float
-  num_tokens: int
-  is_greedy: bool
-
-
 def generate(
   model: Kosmos2,
   params: Mapping[str, Any],
@@ -60,11 +46,13 @@ def generate(
   options: Options,
   beam: BeamOptions | None = None,
   seeds: Sequence[int] = (),
+  placement: Placement = DEFAULT,
 ) -> list[list[Answer]]:
   """Continues rows; an answer depends on its row and its seed alone.
 
-  Where several rows of a batch ask about the same pictures, these and the
-  text before them go through the model once.
+  Every picture is encoded once, as long as it comes again soon. Where several
+  rows of a batch ask about the same pictures, these and the text before them
+  go through the decoder once, too.
 
   Args:
     model: the module.
@@ -77,28 +65,29 @@ def generate(
     options: how tokens are chosen.
     beam: how to search, or None for one answer without a search.
     seeds: one for each row; needed above temperature 0.
+    placement: of the rows.
 
   Returns:
     For each row its answers, best first; one without `beam`.
   """
   answers = []
+  latents = Latents(model, params, batch_size, placement)
   rows = iter(rows)
   # Pictures are prepared as their batch comes: memory is that of one batch.
   while chunk := list(itertools.islice(rows, batch_size)):
-    stacked, prefix = _stack(chunk, vocab)
+    stacked, prefix = _stack(chunk, vocab, latents, placement)
     keys = None
     if options.temperature:
       start = len(answers)
       given = list(seeds[start : start + len(chunk)])
-      given += given[:1] * (len(stacked.tokens) - len(given))
+      given += given[:1] * (stacked[0].shape[0] - len(given))
       keys = jax.vmap(jax.random.key)(jnp.asarray(given, jnp.uint32))
-    # Explicit transfers both ways: a transfer guard around training is quiet.
     output = jax.device_get(
       decode.generate(
         model,
         params,
-        *jax.device_put(stacked),
-        jax.device_put(prefix),
+        *stacked,
+        prefix,
         max_new_tokens=max_new_tokens,
         eos_id=eos_id,
         options=options,
@@ -120,80 +109,49 @@ def generate(
 
 
 def _stack(
-  rows: Sequence[prompting.Row], vocab: Vocab
-) -> tuple[prompting.Rows, decode.Prefix | None]:
-  """Rows as arrays, and what they begin with apart if that saves work."""
+  rows: Sequence[prompting.Row],
+  vocab: Vocab,
+  latents: Latents,
+  placement: Placement,
+) -> tuple[tuple[Array | None, ...], decode.Prefix | None]:
+  """What `decode.generate` takes of rows, on devices.
+
+  What rows begin with is apart if that saves work.
+  """
   split = prompting.common_prefixes(rows, vocab.is_special)
   if split is None:
-    return prompting.stack_rows(rows, vocab.pad_id), None
+    return _put(rows, vocab.pad_id, latents, placement), None
   prefixes, which, rest = split
-  stacked = prompting.stack_rows(rest, vocab.pad_id, SUFFIX_MULTIPLE)
-  first = prompting.stack_rows(prefixes, vocab.pad_id, 1)
-  which += [0] * (len(stacked.tokens) - len(which))
-  return stacked, decode.Prefix(
-    first.tokens, first.images, first.image_mask, np.array(which, np.int32)
+  stacked = _put(rest, vocab.pad_id, latents, placement, SUFFIX_MULTIPLE)
+  tokens, _, images, image_mask = _put(
+    prefixes, vocab.pad_id, latents, placement, 1
   )
+  which += [0] * (stacked[0].shape[0] - len(which))
+  numbers = placement.put_rows(np.array(which, np.int32))
+  return stacked, decode.Prefix(tokens, images, image_mask, numbers)
 
 
-def score(
-  model: Kosmos2,
-  params: Mapping[str, Any],
-  rows: Iterable[tuple[prompting.Row, int]],
-  *,
+def _put(
+  rows: Sequence[prompting.Row],
   pad_id: int,
-  batch_size: int,
-) -> list[Score]:
-  """How probable the last tokens of each row are, given what is before them.
-
-  Args:
-    model: the module.
-    params: its parameters, on devices.
-    rows: prompt and continuation in one, and the continuation's tokens.
-    pad_id: fills rows.
-    batch_size: rows that run at once.
-  """
-  scores = []
-  rows = iter(rows)
-  while chunk := list(itertools.islice(rows, batch_size)):
-    stacked = prompting.stack_rows([row for row, _ in chunk], pad_id)
-    log_probs, is_best = jax.device_get(
-      _next_tokens(model, params, *jax.device_put(stacked))
-    )
-    for i, (row, count) in enumerate(chunk):
-      # Position t predicts token t + 1.
-      where = slice(len(row.tokens) - 1 - count, len(row.tokens) - 1)
-      scores.append(
-        Score(
-          float(np.sum(log_probs[i, where], dtype=np.float64)),
-          count,
-          bool(np.all(is_best[i, where])),
-        )
-      )
-  return scores
-
-
-@functools.partial(jax.jit, static_argnames="model")
-def _next_tokens(
-  model: Kosmos2,
-  params: Mapping[str, Any],
-  tokens: Int[Array, "B T"],
-  lengths: Int[Array, " B"],
-  images: Float[Array, "B M height width 3"] | None,
-  image_mask: Bool[Array, "B T"] | None,
-) -> tuple[Float[Array, "B T-1"], Bool[Array, "B T-1"]]:
-  """Log-probability of each following token, and whether it is the best."""
-  segment_ids = jnp.arange(tokens.shape[1]) < lengths[:, None]
-  all_logits = model.apply(
-    {"params": params},
-    tokens,
-    images,
-    image_mask,
-    segment_ids.astype(jnp.int32),
-  )[:, :-1]
-  following = tokens[:, 1:, None]
-  log_probs = jax.nn.log_softmax(all_logits, axis=-1)
-  found = jnp.take_along_axis(log_probs, following, axis=-1)[..., 0]
-  return found, jnp.argmax(all_logits, axis=-1) == following[..., 0]
+  latents: Latents,
+  placement: Placement,
+  multiple: int = prompting.LENGTH_MULTIPLE,
+) -> tuple[Array | None, ...]:
+  """Rows on devices: tokens, lengths, latents of pictures, image mask."""
+  tokens, lengths, _, image_mask = prompting.stack_rows(
+    rows,
+    pad_id,
+    multiple,
+    num_parts=placement.num_parts,
+    with_pixels=False,
+  )
+  pictures = [row.images for row in rows]
+  pictures += pictures[:1] * (len(tokens) - len(rows))
+  tokens, lengths, image_mask = placement.put_rows(
+    (tokens, lengths, image_mask)
+  )
+  return tokens, lengths, latents.of(pictures), image_mask
 
 
 @functools.partial(jax.jit, static_argnames="model")

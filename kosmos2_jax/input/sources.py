@@ -19,6 +19,7 @@ and one with words and pictures in any order:
 
 import abc
 import functools
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -115,7 +116,8 @@ def task_examples(
   """For each task of an evaluation its `eval_examples`, from how many.
 
   Args:
-    tasks: have `dataset`, `split` and `where`.
+    tasks: have `dataset`, `split`, `where` and `evaluator`; those whose
+      evaluator reads no examples are left out.
     load: from data set and split to a source.
   """
   return {
@@ -123,17 +125,46 @@ def task_examples(
       eval_examples, load(task.dataset, task.split), where=task.where
     )
     for name, task in tasks.items()
+    if task.evaluator.reads_examples
   }
+
+
+def available_sources(
+  tasks: Mapping[str, Any], load: Callable[[str, str], Source]
+) -> tuple[dict[str, Source], dict[str, Exception]]:
+  """The sources of those tasks whose data are there.
+
+  Args:
+    tasks: see `task_examples`.
+    load: from data set and split to a source.
+
+  Returns:
+    A source for each task that reads examples, and for each whose data cannot
+    be had why.
+  """
+  sources: dict[str, Source] = {}
+  missing: dict[str, Exception] = {}
+  for name, task in tasks.items():
+    if not task.evaluator.reads_examples:
+      continue
+    try:
+      sources[name] = load(task.dataset, task.split)
+    except (ValueError, OSError) as error:
+      missing[name] = error
+  return sources, missing
 
 
 def eval_examples(
   source: Source, limit: int = -1, where: str = ""
 ) -> Iterator[Example]:
-  """Examples for the evaluators: in order, pictures decoded.
+  """Examples for the evaluators, pictures decoded.
+
+  In the order of `picture_order`: those about one picture follow each other,
+  and have the very same array.
 
   Args:
     source: where they come from.
-    limit: how many at most; negative: all.
+    limit: how many at most, the first ones; negative: all.
     where: a field; only examples that have it, and not empty, are taken.
 
   Yields:
@@ -144,20 +175,62 @@ def eval_examples(
     ValueError: an example has no picture, or several, or one that cannot be
       decoded; names the example.
   """
+  last, image = b"", None
+  for _, example in _read(source, picture_order(source, limit, where)):
+    name = f"example {example.get('id')!r} of {source.name}"
+    encoded = _only_picture(example, name)
+    if image is None or encoded != last:
+      last, image = encoded, image_ops.decode_or_raise(encoded, name)
+    yield {**example, "image": image}
+
+
+def picture_order(
+  source: Source, limit: int = -1, where: str = ""
+) -> list[int]:
+  """Numbers of examples, those about one picture one after the other.
+
+  Pictures come in the order of their first example. They are told apart by
+  `image_file`, where examples have it, else by their encoded bytes; none is
+  decoded.
+
+  Args:
+    source: is read once.
+    limit: how many at most, the first ones; negative: all.
+    where: a field; only examples that have it, and not empty, are taken.
+  """
   wanted = len(source) if limit < 0 else min(limit, len(source))
-  start = 0
-  while wanted and start < len(source):
-    # Of a part of the examples it is not known where they are.
-    stop = start + (_READ_AHEAD if where else min(_READ_AHEAD, wanted))
-    indices = range(start, min(stop, len(source)))
-    start = indices.stop
-    for example in source.__getitems__(indices):
-      if not wanted or (where and not example.get(where)):
-        continue
-      wanted -= 1
-      name = f"example {example.get('id')!r} of {source.name}"
-      image = image_ops.decode_or_raise(_only_picture(example, name), name)
-      yield {**example, "image": image}
+  groups: dict[Any, list[int]] = {}
+  if not wanted:
+    return []
+  # Of a part of the examples it is not known where they are.
+  among = range(len(source) if where else wanted)
+  for index, example in _read(source, among):
+    if where and not example.get(where):
+      continue
+    groups.setdefault(_picture_key(index, example), []).append(index)
+    wanted -= 1
+    if not wanted:
+      break
+  return [index for group in groups.values() for index in group]
+
+
+def _read(
+  source: Source, indices: Sequence[int]
+) -> Iterator[tuple[int, Example]]:
+  """Examples with their numbers, several read at once."""
+  for start in range(0, len(indices), _READ_AHEAD):
+    some = indices[start : start + _READ_AHEAD]
+    yield from zip(some, source.__getitems__(some), strict=True)
+
+
+def _picture_key(index: int, example: Example) -> Any:
+  if example.get("image_file"):
+    return example["image_file"]
+  image = example.get("image")
+  several = example.get("images") or () if image is None else (image,)
+  if not several:
+    return index
+  return tuple(hashlib.blake2b(one, digest_size=16).digest() for one in several)
 
 
 def _only_picture(example: Example, name: str) -> bytes:

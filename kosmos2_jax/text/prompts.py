@@ -56,6 +56,19 @@ def refer(expression: str) -> str:
   )
 
 
+def refer_within(before: str, phrase: str) -> str:
+  """Asks where the thing is that a phrase of a caption names.
+
+  Args:
+    before: the caption up to the phrase; what follows the phrase is not told.
+    phrase: such as "an orange hat".
+  """
+  return (
+    f"{vocab_lib.GROUNDING}{before}"
+    f" {vocab_lib.PHRASE}{phrase.strip()}{vocab_lib.PHRASE_END}"
+  )
+
+
 def describe(
   box_xyxy: location.BoxLike, num_bins: int = 32, rounding: str = "floor"
 ) -> str:

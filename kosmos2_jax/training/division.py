@@ -59,6 +59,11 @@ class DividedPredictor:
     return [answer for batch in batches for answer in batch]
 
 
+def divided(predictor: Any, group: Group) -> Any:
+  """The predictor, divided among the processes if there are several."""
+  return DividedPredictor(predictor, group) if group.count > 1 else predictor
+
+
 def whole_params(params: Mapping[str, PyTree]) -> PyTree:
   """The whole parameters on the first device of each process.
 

@@ -1,19 +1,21 @@
 """Asking the model that is being trained, while and after it is trained."""
 
+import functools
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 
 import rich
-from etils import epath
 from jaxtyping import PyTree
 
 from kosmos2_jax import evals
 from kosmos2_jax.evals.examples import Example
+from kosmos2_jax.evals.fingerprint import params_hash
 from kosmos2_jax.models.kosmos2 import Kosmos2
 from kosmos2_jax.predictor import Predictor
 from kosmos2_jax.text.tokenizer import Tokenizer
-from kosmos2_jax.training import loop, workdir
-from kosmos2_jax.training.division import DividedPredictor, whole_params
+from kosmos2_jax.training import loop
+from kosmos2_jax.training.division import divided, whole_params
 from kosmos2_jax.training.metrics import Reporter
 from kosmos2_jax.training.processes import ALONE, Group
 from kosmos2_jax.training.state import TrainState, averaged_params
@@ -67,7 +69,10 @@ class Evaluation:
     drawn = num_pictures if reporter.takes_pictures else 0
 
     def scores(params: PyTree, step: int) -> dict[str, float]:
-      results = self._run(params, step, counts, drawn)
+      if not any(counts.values()):
+        return {}
+      self._check()
+      results = self._run(self._predictor(params, step), counts, drawn, {})
       if drawn:
         reporter.write_images(step, evals.sample_pictures(results))
       return results.scores
@@ -83,6 +88,9 @@ class Evaluation:
   ) -> None:
     """Scores on `final_examples`: files in the workdir, a table on stdout.
 
+    The files are those of `evals.outputs`; answers in the folders of the tasks
+    are found again by a run that was killed meanwhile.
+
     Args:
       state: what was trained; averages are asked where it has them.
       folder: the workdir.
@@ -90,42 +98,63 @@ class Evaluation:
       num_pictures: how many to draw in `predictions.png`; 0 for no file.
     """
     counts = {key: task.final_examples for key, task in self._tasks.items()}
-    step = int(state.step)
-    results = self._run(averaged_params(state), step, counts, num_pictures)
-    if not (results.tasks and self._group.is_main):
+    if not any(counts.values()):
       return
-    evals.write_results(
+    self._check()
+    step = int(state.step)
+    predictor = self._predictor(averaged_params(state), step)
+    model = {
+      "checkpoint": os.fspath(folder),
+      "checkpoint_hash": params_hash(predictor.params),
+      "step": step,
+    }
+    # A run that is killed here goes on with it; one that was trained further
+    # asks anew.
+    stores = evals.open_stores(
+      folder, self._tasks, counts, model, other="restart", group=self._group
+    )
+    results = self._run(predictor, counts, num_pictures, stores)
+    if not self._group.is_main:
+      return
+    evals.write_all(
       results,
-      epath.Path(folder) / workdir.RESULTS_FILE,
+      folder,
       tasks=self._tasks,
       config=config,
-      checkpoint=os.fspath(folder),
-      step=step,
+      command=sys.argv,
+      with_report=num_pictures > 0,
+      **model,
     )
-    if num_pictures:
-      evals.draw_predictions(
-        results, epath.Path(folder) / workdir.PICTURES_FILE
-      )
-    rich.print(evals.make_table(results))
+    rich.print(evals.make_table(results, self._tasks))
 
-  def _run(self, params, step, counts, num_pictures):
-    wanted = {key: task for key, task in self._tasks.items() if counts[key]}
-    if not wanted:
-      return evals.Results({})
-    self._check()
+  def _predictor(self, params: PyTree, step: int) -> Predictor:
     several = self._group.count > 1
-    predictor = Predictor(
+    return Predictor(
       self._model,
       whole_params(params) if several else params,
       self._tokenizer,
       step=step,
       batch_size=self._batch_size,
     )
+
+  def _run(
+    self,
+    predictor: Predictor,
+    counts: Mapping[str, int],
+    num_pictures: int,
+    stores: Mapping[str, evals.Store],
+  ) -> evals.Results:
+    wanted = {key: task for key, task in self._tasks.items() if counts[key]}
     return evals.run(
-      DividedPredictor(predictor, self._group) if several else predictor,
+      divided(predictor, self._group),
       wanted,
-      {key: self._examples[key](counts[key]) for key in wanted},
+      {
+        key: evals.Again(functools.partial(self._examples[key], counts[key]))
+        for key in wanted
+        if key in self._examples
+      },
       batch_size=self._batch_size * self._group.count,
       num_pictures=num_pictures,
-      progress=lambda task, count: self._check(),
+      stores=stores,
+      progress=lambda task, done: self._check(),
     )

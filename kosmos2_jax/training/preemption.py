@@ -12,10 +12,33 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 # EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command goes on.
 RESTART_STATUS = 75
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Words(NamedTuple):
+  """How a command says what it does when it is asked to stop.
+
+  Attributes:
+    command: its name.
+    doing: what it does before it exits.
+    kept: what there is if it exits at once.
+  """
+
+  command: str = "train.py"
+  doing: str = "saving and exiting"
+  kept: str = "the last checkpoint is whole"
+
+
+TRAINING = Words()
+EVALUATION = Words(
+  "eval.py",
+  "exiting after this batch; the same command goes on",
+  "what was answered is kept, and the same command goes on",
+)
 
 # From what this process wants to what any process wants; called by all of them
 # in the same order.
@@ -37,9 +60,16 @@ class Stop:
       it exits at once, as after a second signal. 0: as long as it takes.
     agree: makes all processes stop, or save, at the same step; None where
       there is one process.
+    words: what is said.
   """
 
-  def __init__(self, grace_seconds: float = 0.0, agree: Agree | None = None):
+  def __init__(
+    self,
+    grace_seconds: float = 0.0,
+    agree: Agree | None = None,
+    words: Words = TRAINING,
+  ):
+    self._words = words
     self._grace_seconds = grace_seconds
     self._agree = agree
     self._heard = ""
@@ -114,42 +144,48 @@ class Stop:
         continue  # other signals that have a handler
       name = signal.Signals(heard[0]).name
       if not self._held:
-        _leave_now(f"{name}: nothing is lost yet, exiting.")
+        self._leave_now(f"{name}: nothing is lost yet, exiting.")
       if self._heard:
-        _leave_now(f"{name} again: exiting; the last checkpoint is whole.")
+        self._leave_now(f"{name} again: exiting; {self._words.kept}.")
       self._heard = name
       limit = ""
       if self._grace_seconds:
         limit = f" within {self._grace_seconds:g} s"
         self._timer = threading.Timer(
           self._grace_seconds,
-          _leave_now,
-          [f"not saved{limit}: exiting; the last checkpoint is whole."],
+          self._leave_now,
+          [f"not saved{limit}: exiting; {self._words.kept}."],
         )
         self._timer.daemon = True
         self._timer.start()
-      _say(f"{name}: saving and exiting{limit}; a second one exits at once.")
+      doing = f"{self._words.doing}{limit}"
+      _say(self._words, f"{name}: {doing}; a second one exits at once.")
+
+  def _leave_now(self, why):
+    _say(self._words, why)
+    os._exit(RESTART_STATUS)
 
 
 def status_of(
-  run: Callable[[Stop], None],
+  run: Callable[[Stop], int | None],
   grace_seconds: float,
   agree: Agree | None = None,
+  words: Words = TRAINING,
 ) -> int:
   """Runs something that can be asked to stop; returns its status.
 
   Args:
-    run: takes what asks it.
+    run: takes what asks it; returns a status, or None for 0.
     grace_seconds: see `Stop`.
     agree: see `Stop`.
+    words: see `Stop`.
   """
   try:
-    with Stop(grace_seconds, agree) as stop:
-      run(stop)
+    with Stop(grace_seconds, agree, words) as stop:
+      return run(stop) or 0
   except Preempted as asked:
-    _say(str(asked))
+    _say(words, str(asked))
     return RESTART_STATUS
-  return 0
 
 
 def leave(status: int) -> None:
@@ -165,11 +201,6 @@ def leave(status: int) -> None:
   sys.exit(status)
 
 
-def _leave_now(why):
-  _say(why)
-  os._exit(RESTART_STATUS)
-
-
-def _say(text):
+def _say(words, text):
   # Not by `print`: another thread may be killed with its lock.
-  os.write(2, f"train.py: {text}\n".encode())
+  os.write(2, f"{words.command}: {text}\n".encode())

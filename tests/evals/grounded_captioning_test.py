@@ -8,6 +8,7 @@ from kosmos2_jax.generation.answers import Generation
 from kosmos2_jax.text import markup
 from kosmos2_jax.text.markup import Box, Phrase
 from kosmos2_jax.text.tokenizer import Tokenizer
+from tests.evals import scripted
 
 TOKENIZER = Tokenizer.small(num_bins=8)
 CAPTION = "two red circles above a blue square"
@@ -63,17 +64,25 @@ def answer(items, caption=CAPTION):
   )
 
 
+def score(predictor, examples, **options):
+  return scripted.run(GroundedCaption(**options), predictor, examples)
+
+
 def run(*answers, examples=None, **options):
-  examples = examples or [example()] * len(answers)
-  return GroundedCaption(**options).run(
-    FakePredictor(*answers), examples, batch_size=2
-  )
+  examples = examples or [
+    example() | {"id": str(i)} for i in range(len(answers))
+  ]
+  return score(FakePredictor(*answers), examples, **options)
+
+
+def metric(result, name):
+  return result.metrics[name].value
 
 
 def test_the_annotation_itself_is_perfect():
   result = run(answer(PAIRS))
   assert result.n == 1
-  assert result.metrics == {
+  assert scripted.values(result) == {
     "exact_match": 1.0,
     "exact_to_the_bin": 1.0,
     "precision": 1.0,
@@ -84,7 +93,7 @@ def test_the_annotation_itself_is_perfect():
 
 def test_order_of_boxes_of_one_phrase_does_not_matter():
   result = run(answer([PAIRS[1], PAIRS[0], PAIRS[2]]))
-  assert result.metrics["exact_to_the_bin"] == 1.0
+  assert metric(result, "exact_to_the_bin") == 1.0
 
 
 def test_pairs_are_counted_over_all_pictures():
@@ -94,27 +103,27 @@ def test_pairs_are_counted_over_all_pictures():
   assert result.counts["pairs_found"] == 3 + 1
   assert result.counts["pairs_said"] == 3 + 2
   assert result.counts["pairs_true"] == 3 + 3
-  assert result.metrics["precision"] == 4 / 5
-  assert result.metrics["recall"] == 4 / 6
-  assert result.metrics["f1"] == 8 / 11
-  assert result.metrics["exact_match"] == 1.0
-  assert result.metrics["exact_to_the_bin"] == 1 / 2
+  assert metric(result, "precision") == 4 / 5
+  assert metric(result, "recall") == 4 / 6
+  assert metric(result, "f1") == 8 / 11
+  assert metric(result, "exact_match") == 1.0
+  assert metric(result, "exact_to_the_bin") == 1 / 2
 
 
 def test_one_bin_off_is_found_but_not_exact():
   # A box of 4 x 3 bins grows by one column: IoU stays above one half.
   x1, y1, x2, y2 = SQUARE
   result = run(answer([*PAIRS[:2], (22, 35, (x1, y1, x2 + 0.125, y2))]))
-  assert result.metrics["f1"] == 1.0
-  assert result.metrics["exact_to_the_bin"] == 0.0
+  assert metric(result, "f1") == 1.0
+  assert metric(result, "exact_to_the_bin") == 0.0
 
 
 def test_right_bins_in_a_wrong_sentence_are_not_exact():
   wrong = CAPTION.replace("above", "under")
   result = run(answer(PAIRS, wrong))
-  assert result.metrics["exact_match"] == 0.0
-  assert result.metrics["exact_to_the_bin"] == 0.0
-  assert result.metrics["f1"] == 1.0
+  assert metric(result, "exact_match") == 0.0
+  assert metric(result, "exact_to_the_bin") == 0.0
+  assert metric(result, "f1") == 1.0
 
 
 def test_a_true_box_is_found_once():
@@ -127,7 +136,7 @@ def test_a_box_under_another_phrase_is_not_a_pair():
   # The square's box is said of "two red circles" and the other way round.
   result = run(answer([(0, 15, SQUARE), (22, 35, LEFT)]))
   assert result.counts["pairs_found"] == 0
-  assert result.metrics["f1"] == 0.0
+  assert metric(result, "f1") == 0.0
 
 
 def test_overlap_is_measured_against_the_box_as_annotated():
@@ -137,13 +146,13 @@ def test_overlap_is_measured_against_the_box_as_annotated():
   for box, found in [(large, 1), (small, 0)]:
     item = (22, 35, box)
     result = run(answer([item]), examples=[example(items=[item])])
-    assert result.metrics["exact_to_the_bin"] == 1.0
+    assert metric(result, "exact_to_the_bin") == 1.0
     assert result.counts["pairs_found"] == found
 
 
 def test_empty_answer_scores_nothing():
   result = run([])
-  assert set(result.metrics.values()) == {0.0}
+  assert set(scripted.values(result).values()) == {0.0}
   assert result.counts["pairs_said"] == 0
 
 
@@ -152,37 +161,37 @@ def test_unreadable_blocks_have_no_boxes():
   words = answer([])
   block = [vocab.object_id, vocab.location_id(3), vocab.object_end_id]
   result = run([*words, *block], [*words, vocab.phrase_end_id, vocab.phrase_id])
-  assert result.metrics["exact_match"] == 1.0
-  assert result.metrics["exact_to_the_bin"] == 0.0
+  assert metric(result, "exact_match") == 1.0
+  assert metric(result, "exact_to_the_bin") == 0.0
   assert result.counts["pairs_said"] == 0
 
 
 def test_words_without_boxes_where_none_are_annotated_are_exact():
   result = run(answer([]), examples=[example(items=[])])
-  assert result.metrics["exact_to_the_bin"] == 1.0
+  assert metric(result, "exact_to_the_bin") == 1.0
 
 
 def test_nested_phrases_survive():
   items = [(0, 35, LEFT), (22, 35, SQUARE)]
   result = run(answer(items), examples=[example(items=items)])
-  assert result.metrics["exact_to_the_bin"] == 1.0
-  assert result.metrics["f1"] == 1.0
+  assert metric(result, "exact_to_the_bin") == 1.0
+  assert metric(result, "f1") == 1.0
 
 
 def test_low_scores_and_boxes_that_are_none_are_left_out_and_counted():
   items = [(22, 35, SQUARE), (22, 35, (0.5, 0.5, 0.5, 0.9)), (30, 99, LEFT)]
   result = run(answer([items[0]]), examples=[example(items=items)])
-  assert result.metrics["exact_to_the_bin"] == 1.0
+  assert metric(result, "exact_to_the_bin") == 1.0
   assert result.counts["annotated_boxes_left_out"] == 2
   result = run(answer([]), examples=[example(score=0.64)])
-  assert result.metrics["exact_to_the_bin"] == 1.0
+  assert metric(result, "exact_to_the_bin") == 1.0
   assert result.counts["annotated_boxes_left_out"] == 3
 
 
 def test_expressions_are_the_truth_if_the_mode_says_so():
   examples = [example(key="ref_exps")]
   result = run(answer(PAIRS), examples=examples, mode="expression")
-  assert result.metrics["exact_to_the_bin"] == 1.0
+  assert metric(result, "exact_to_the_bin") == 1.0
   with pytest.raises(ValueError, match="needs 'noun_chunks'"):
     run(answer(PAIRS), examples=examples)
 
@@ -192,27 +201,44 @@ def test_words_of_the_prompt_are_taken_off_the_annotation():
   items = [(start + 12, end + 12, box) for start, end, box in PAIRS]
   examples = [example(whole, items)]
   result = run(answer(PAIRS), examples=examples)
-  assert result.metrics["exact_to_the_bin"] == 1.0
+  assert metric(result, "exact_to_the_bin") == 1.0
   # An answer that repeats them is not the caption.
   result = run(answer(items, whole), examples=examples)
-  assert result.metrics["exact_match"] == 0.0
+  assert metric(result, "exact_match") == 0.0
   # Another prompt, another text after it.
   predictor = FakePredictor(answer(items, whole))
-  result = GroundedCaption(prompt="<grounding>").run(predictor, examples)
-  assert result.metrics["exact_to_the_bin"] == 1.0
+  result = score(predictor, examples, prompt="<grounding>")
+  assert metric(result, "exact_to_the_bin") == 1.0
   assert predictor.prompts == ["<grounding>"]
 
 
 def test_cut_off_answers_are_counted():
   predictor = FakePredictor(answer([]), finished=False)
-  result = GroundedCaption().run(predictor, [example()])
+  result = score(predictor, [example()])
   assert result.counts["unfinished"] == 1
   assert predictor.prompts == ["<grounding>An image of"]
 
 
 def test_no_example_is_an_error():
   with pytest.raises(ValueError, match="no example"):
-    GroundedCaption().run(FakePredictor(), [])
+    score(FakePredictor(), [])
+
+
+def test_quality_and_view_are_of_each_picture():
+  task = GroundedCaption()
+  half = answer([PAIRS[0], PAIRS[1], (22, 35, LEFT)])
+  examples = [example() | {"id": str(i)} for i in range(2)]
+  records = scripted.ask(task, FakePredictor(answer(PAIRS), half), examples)
+  scores = task.score(records)
+  # Second: two of the three pairs that are said, and of the three true ones.
+  np.testing.assert_array_equal(scores.quality, [1.0, 4 / 6])
+  view = task.view(records[0])
+  assert view.lines == (CAPTION, f"true: {CAPTION}")
+  assert [phrase.text for phrase in view.predicted] == [
+    "two red circles",
+    "a blue square",
+  ]
+  assert [box.xyxy for box in view.annotated[0].boxes] == [LEFT, RIGHT]
 
 
 def test_unknown_mode_is_an_error():

@@ -125,33 +125,5 @@ def test_beginnings_whose_number_is_no_power_of_two(model, monkeypatch):
   assert len({tuple(answer.log_probs) for [answer] in together}) == 6
 
 
-@pytest.mark.slow
-def test_scores_do_not_depend_on_the_batch(model):
-  continuations = ["circle", "a star", "left of a green square"]
-  rows = []
-  for prompt, text in zip(ROWS, continuations, strict=True):
-    more = TOKENIZER.encode(text)
-    rows.append(
-      (
-        prompt._replace(
-          tokens=prompt.tokens + more,
-          image_mask=prompt.image_mask + [False] * len(more),
-        ),
-        len(more),
-      )
-    )
-
-  def score(rows, batch_size):
-    pad_id = TOKENIZER.vocab.pad_id
-    return requests.score(*model, rows, pad_id=pad_id, batch_size=batch_size)
-
-  together = score(rows, 3)
-  cut = score(rows, 1)
-  for each, other, (_, count) in zip(together, cut, rows, strict=True):
-    assert each.num_tokens == other.num_tokens == count
-    assert each.is_greedy == other.is_greedy
-    np.testing.assert_allclose(each.log_prob, other.log_prob, rtol=1e-6)
-
-
 def test_nothing_asked_is_nothing_answered(model):
   assert generate(model, []) == []

@@ -187,6 +187,76 @@ def test_eval_examples_in_order_and_limited():
   assert found[0]["caption"] == make_example(0)["caption"]
 
 
+class Watched(sources.ListSource):
+  """Remembers which examples were read."""
+
+  def __init__(self, examples):
+    super().__init__(examples, "watched")
+    self.read = []
+
+  def __getitems__(self, indices):
+    self.read += indices
+    return super().__getitems__(indices)
+
+
+def _scattered(count, key):
+  """Examples about seven pictures, in an order as a hash gives."""
+  pictures = [make_example(n)["image"] for n in range(7)]
+  order = np.random.default_rng(0).integers(7, size=count)
+  for number, picture in enumerate(order):
+    example = {"id": str(number), "image": pictures[picture]}
+    if key == "image_file":
+      # The bytes say nothing where there is a name.
+      example |= {"image": pictures[number % 7], key: f"{picture}.jpg"}
+    elif key == "images":
+      example = {"id": str(number), "images": [pictures[picture]]}
+    yield int(picture), example
+
+
+@pytest.mark.parametrize("key", ["image", "images", "image_file"])
+@pytest.mark.parametrize("limit", [-1, 0, 1, 50, 1000])
+def test_examples_about_one_picture_follow_each_other(key, limit):
+  of, examples = zip(*_scattered(200, key), strict=True)
+  order = sources.picture_order(sources.ListSource(examples), limit)
+  # The first ones, whatever their order.
+  count = 200 if limit < 0 else min(limit, 200)
+  assert sorted(order) == list(range(count))
+  changes = [of[i] for n, i in enumerate(order) if of[i] != of[order[n - 1]]]
+  if count > 20:
+    assert sorted(changes) == list(range(7))
+  # Pictures as they first came, and within one as they came.
+  firsts = list(dict.fromkeys(of[:count]))
+  assert order == sorted(range(count), key=lambda i: (firsts.index(of[i]), i))
+
+
+def test_a_picture_is_decoded_once(monkeypatch):
+  decoded = []
+  decode = sources.image_ops.decode_or_raise
+
+  def watched(encoded, name):
+    decoded.append(name)
+    return decode(encoded, name)
+
+  monkeypatch.setattr(sources.image_ops, "decode_or_raise", watched)
+  examples = [example for _, example in _scattered(100, "image")]
+  found = list(sources.eval_examples(sources.ListSource(examples)))
+  assert len(decoded) == 7
+  assert len({id(example["image"]) for example in found}) == 7
+  for example in found:
+    wanted = decode(examples[int(example["id"])]["image"], "")
+    np.testing.assert_array_equal(example["image"], wanted)
+
+
+def test_only_the_wanted_examples_are_read():
+  source = Watched([example for _, example in _scattered(200, "image")])
+  order = sources.picture_order(source, 70)
+  assert source.read == list(range(70))
+  source.read.clear()
+  iterator = sources.eval_examples(source, 70)
+  next(iterator)
+  assert source.read == [*range(70), *order[: sources._READ_AHEAD]]
+
+
 def test_an_image_that_is_no_image_is_named():
   examples = [make_example(0), {**make_example(1), "image": b"gone"}]
   source = sources.ListSource(examples, "toy")

@@ -16,6 +16,10 @@ def test_texts():
     prompts.refer(" the red dog ") == "<grounding><phrase>the red dog</phrase>"
   )
   assert (
+    prompts.refer_within("a man in ", "an orange hat")
+    == "<grounding>a man in  <phrase>an orange hat</phrase>"
+  )
+  assert (
     prompts.describe((0.0, 0.0, 1.0, 1.0), num_bins=8)
     == "<grounding><phrase>It</phrase><object><patch_index_0000>"
     "<patch_index_0063></object> is"
@@ -34,6 +38,11 @@ def test_texts():
     (
       prompts.grounded_caption(detailed=True),
       [64012, 34645, 247, 38, 1648, 12, 3391, 55],
+    ),
+    # Spaces before the phrase are no tokens.
+    (
+      prompts.refer_within("A man with ", "an orange hat"),
+      [64012, 95, 242, 23, 64007, 42, 5195, 3958, 64008],
     ),
     (
       prompts.describe((0.39, 0.05, 0.98, 0.83)),

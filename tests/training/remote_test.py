@@ -5,7 +5,6 @@ import os
 import pathlib
 
 import jax
-import numpy as np
 import pytest
 from etils import epath
 from etils.epath import backend, gpath
@@ -18,6 +17,7 @@ from kosmos2_jax.text.tokenizer import Tokenizer
 from kosmos2_jax.training import workdir
 from kosmos2_jax.training.ledger import Ledger
 from kosmos2_jax.training.profile import Profile
+from tests.evals.samples import Counter, Echo, make_examples
 
 RUN = "gs://bucket/runs/one"
 
@@ -87,23 +87,37 @@ def test_a_run_is_read_from_there(bucket, described):
 
 
 def test_results_are_written_there(bucket):
-  sample = evals.Sample(np.zeros((8, 8, 3), np.uint8), (), (), ("a",))
-  result = evals.TaskResult("e", "1", "p", 1, {"x": 0.5}, {}, (sample,))
-  task = evals.Task("rec", None, "shapes", "test")
-  results = evals.Results({"rec": result})
-  folder = epath.Path(RUN)
-  evals.write_results(
+  task = evals.Task("echo", Echo(), "shapes", "test")
+  tasks, folder = {"echo": task}, epath.Path(RUN)
+  stores = evals.open_stores(folder, tasks, {}, {})
+  results = evals.run(
+    Counter(),
+    tasks,
+    {"echo": list(make_examples(3))},
+    num_pictures=3,
+    stores=stores,
+  )
+  evals.write_all(
     results,
-    folder / "results.json",
-    tasks={"rec": task},
+    folder,
+    tasks=tasks,
     config="c",
     checkpoint=RUN,
+    checkpoint_hash="abc",
     step=3,
+    command=["train.py"],
   )
-  evals.draw_predictions(results, folder / "predictions.png")
   assert json.loads((bucket / "results.json").read_text())["step"] == 3
   assert (bucket / "predictions.png").read_bytes().startswith(b"\x89PNG")
-  assert len(list(bucket.iterdir())) == 2
+  # Lines cannot be added there, so answers are not kept.
+  assert {path.name for path in bucket.iterdir()} == {
+    "results.json",
+    "results.md",
+    "report.html",
+    "predictions.png",
+    "echo",
+  }
+  assert [path.name for path in (bucket / "echo").iterdir()] == ["answers.txt"]
 
 
 def test_the_ledger_and_the_profile_are_written_there(bucket, monkeypatch):

@@ -90,6 +90,19 @@ def test_only_pictures_are_read(write, name):
     assert reason_of(folder, name) is Drop.PICTURE_NOT_FOUND
 
 
+def test_names_without_an_extension_only_where_they_are_wanted(write):
+  path = write({"a/1_2": b"12", "1.jpg": b"1", "notes.txt": b"notes"})
+  report = DropReport()
+  with PictureFolder(path, report, bare_names=True) as folder:
+    assert folder.read("1_2") == b"12"
+    assert folder.read("a/1_2") == b"12"
+    assert folder.read("1.jpg") == b"1"
+    for name in ("notes.txt", "a", ".", "2_1"):
+      assert reason_of(folder, name) is Drop.PICTURE_NOT_FOUND
+  with PictureFolder(path, DropReport()) as folder:
+    assert reason_of(folder, "1_2") is Drop.PICTURE_NOT_FOUND
+
+
 @pytest.mark.parametrize("name", ["", "\0.jpg"])
 def test_what_is_no_name(write, name):
   with PictureFolder(write({"1.jpg": b"1"}), DropReport()) as folder:

@@ -78,6 +78,10 @@ def chunk(start, end, *box_xyxy):
   return {"start": start, "end": end, "box_xyxy": box_xyxy, "score": 1.0}
 
 
+def pixels(number, *box_pixels):
+  return {"mention": number, "box_pixels": box_pixels}
+
+
 def test_every_feature(options, maker, tmp_path):
   first, second = read("train", tmp_path / "out", **options)
   picture = {
@@ -103,6 +107,11 @@ def test_every_feature(options, maker, tmp_path):
       mention(19, 26, "3", "scene", 0, "scene"),
       mention(32, 34, "0", "notvisual", 0, "unmarked"),
     ],
+    "mention_boxes": [
+      pixels(0, 13.0, 11.0, 37.0, 31.0),
+      pixels(0, 1.0, 1.0, 25.0, 21.0),
+      pixels(1, 1.0, 1.0, 25.0, 21.0),
+    ],
   }
   assert second == picture | {
     "id": "77#1",
@@ -111,11 +120,17 @@ def test_every_feature(options, maker, tmp_path):
     "caption": "Nobody says what this is .",
     "noun_chunks": [],
     "mentions": [],
+    "mention_boxes": [],
   }
   [other] = read("val", tmp_path / "out", **options)
   assert other["id"] == "78#0"
   assert other["noun_chunks"] == [chunk(0, 5, 0.0, 0.0, 0.5, 0.5)]
   assert [m["without_box"] for m in other["mentions"]] == ["", "nobox"]
+  # As they are written, the one without any area, too.
+  assert other["mention_boxes"] == [
+    pixels(0, 1.0, 1.0, 25.0, 21.0),
+    pixels(0, 30.0, 9.0, 20.0, 21.0),
+  ]
 
 
 def test_manifest(options, tmp_path):

@@ -113,6 +113,13 @@ def test_mdetr_gives_the_same_boxes(tmp_path, pictures):
   assert [(p.start, p.end, p.boxes_xyxy) for p in mdetr.phrases] == [
     (p.start, p.end, p.boxes_xyxy) for p in official.phrases if p.boxes_xyxy
   ]
+  # As they are written, the one that is none, too.
+  one, two = official.phrases[0].boxes_pixels
+  assert (one, two) == ((13, 11, 37, 31), (1, 1, 25, 21))
+  assert [p.boxes_pixels for p in mdetr.phrases] == [
+    (one, two, (9, 9, 7, 11)),
+    (two,),
+  ]
   assert report.counts == {
     Drop.STRAY_ANNOTATION: 1,
     Drop.BOX_EMPTY: 1,

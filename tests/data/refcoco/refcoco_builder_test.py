@@ -201,7 +201,7 @@ def test_prepared(tmp_path, pictures):
   examples = sorted(source.__getitems__([0, 1]), key=lambda e: e["index"])
   assert [e["expressions"][0]["text"] for e in examples] == ["dog", "BIG dog"]
   assert examples[0]["expressions"][0]["box_xyxy"] == (0, 0, 1, 1)
-  assert examples[0]["split"] == "val"
+  assert (examples[0]["dataset"], examples[0]["split"]) == ("refcoco", "val")
   assert examples[0]["width"] == 48  # As annotated, not as resized.
 
 

@@ -67,6 +67,7 @@ def test_question_and_answers(tmp_path):
     "question": "What is it?",
     "answers": ["net"] * 10,
     "answer_confidences": ["maybe"] * 10,
+    "multiple_choices": [],
     "question_type": "what is",
     "answer_type": "other",
     "multiple_choice_answer": "net",
@@ -96,6 +97,9 @@ def test_without_answers(tmp_path, release):
     (question(1, image_id=-1), None, Drop.BAD_ID),
     (question(1, question=None), None, Drop.BAD_TEXT),
     (question(1, question=" "), None, Drop.EMPTY_TEXT),
+    (question(1, multiple_choices="net"), annotation(1), Drop.BAD_VALUE),
+    (question(1, multiple_choices=[1]), annotation(1), Drop.BAD_TEXT),
+    (question(1, multiple_choices=[" "]), annotation(1), Drop.EMPTY_TEXT),
     (question(1), None, Drop.UNANSWERED),
     (question(1), annotation(1, 9), Drop.ANOTHER_PICTURE),
     (question(1), annotation(1, answers=[]), Drop.NO_ANSWER_LEFT),
@@ -109,6 +113,13 @@ def test_bad_questions(tmp_path, asked, answered, reason):
   found, report = read(tmp_path, [asked, question(2)], answers)
   assert [features["id"] for features in found] == ["2"]
   assert dict(report.counts) == {reason: 1}
+
+
+def test_choices_are_kept_in_their_order(tmp_path):
+  asked = question(1, multiple_choices=["net ", "ball", "a cat", "net"])
+  [features], report = read(tmp_path, [asked], [annotation(1)])
+  assert features["multiple_choices"] == ["net", "ball", "a cat", "net"]
+  assert not report.counts
 
 
 def test_bad_answers(tmp_path):

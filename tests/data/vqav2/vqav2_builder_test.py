@@ -24,6 +24,7 @@ def options(maker, tmp_path):
   ):
     asked = [
       {"image_id": image_id, "question_id": n, "question": f"Why {n}?"}
+      | ({"multiple_choices": ["net", "ball"]} if n == 42000 else {})
       for n in numbers
     ]
     (tmp_path / QUESTIONS.format(release)).write_text(
@@ -62,6 +63,10 @@ def test_records(options, maker, tmp_path):
   assert found[0]["answers"] == ["net"] * 10
   assert found[0]["answer_confidences"] == ["yes"] * 10
   assert found[0]["answer_type"] == "other"
+  assert [record["multiple_choices"] for record in found] == [
+    [],
+    ["net", "ball"],
+  ]
   assert found[0]["image"] == maker.jpeg()
   source = datasets.load_source(
     "vqav2", "test_dev", tmp_path / "out", **options

@@ -1,0 +1,1 @@
+"""POPE: is a thing in the picture, or is it only likely to be?"""

@@ -1,0 +1,1 @@
+"""SEED-Bench: questions about pictures, each with four choices."""
