@@ -13,7 +13,7 @@ from kosmos2_jax.convert import processor
 from kosmos2_jax.evals import harness
 from kosmos2_jax.evals.language import LanguageChoice
 from kosmos2_jax.generation.answers import Generation
-from kosmos2_jax.generation.requests import Score
+from kosmos2_jax.generation.scoring import Score
 from kosmos2_jax.predictor import Predictor
 from kosmos2_jax.text.tokenizer import Tokenizer
 from tests.convert.samples import build_theirs

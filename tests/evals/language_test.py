@@ -10,10 +10,10 @@ import lm_eval.evaluator
 import numpy as np
 import pytest
 
-from kosmos2_jax.evals import harness, language_tasks
+from kosmos2_jax.evals import bootstrap, engine, harness, language_tasks
 from kosmos2_jax.evals.language import PUBLISHED, LanguageChoice
 from kosmos2_jax.evals.protocol import Record
-from kosmos2_jax.generation.requests import Score
+from kosmos2_jax.generation.scoring import Score
 from kosmos2_jax.text.tokenizer import Tokenizer
 from tests.evals import language_rows
 
@@ -193,6 +193,21 @@ def test_the_harness_itself_says_the_same(
     ]
     assert asked == [record.ask for record in records]
     assert theirs["n-shot"][name] == num_fewshot
+
+
+def test_the_engine_asks_in_batches_and_scores(folder):
+  """Rows of several choices go together; the order of rows stays."""
+  predictor = FakePredictor()
+  evaluator = LanguageChoice(task="cb", files=folder)
+  outcome = engine.run(predictor, evaluator, (), batch_size=2)
+  expected = evaluator.score(answered(evaluator, FakePredictor()))
+  assert [record.id for record in outcome.records] == ["cb/0", "cb/1", "cb/2"]
+  for name, metric in expected.metrics.items():
+    assert outcome.scores.metrics[name].value == metric.value
+  assert predictor.asked == [6, 3]  # three choices a row
+  assert outcome.evaluator.cost(next(evaluator.questions())) > 5
+  low, high = bootstrap.of(outcome)["f1"]
+  assert 0 <= low <= high <= 100
 
 
 def test_few_shot_examples_depend_on_the_seed_alone(folder):

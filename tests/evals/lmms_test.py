@@ -10,7 +10,7 @@ from PIL import Image
 
 from kosmos2_jax.evals import lmms
 from kosmos2_jax.generation.answers import Generation
-from kosmos2_jax.generation.requests import Score
+from kosmos2_jax.generation.scoring import Score
 from kosmos2_jax.models import presets
 from kosmos2_jax.predictor import Predictor
 from kosmos2_jax.text.tokenizer import Tokenizer
