@@ -58,6 +58,7 @@ _INPUT_LIBRARIES = {"numpy", "tensorflow", "tensorflow_datasets"}
 _MATHS_LIBRARIES = {"numpy", "jax", "flax", "einops", "optax"}
 _RUNNING_LIBRARIES = {"orbax", "clu", "absl", "etils", "PIL", "rich", "psutil"}
 _FORMATS = {"safetensors", "sentencepiece", "ml_dtypes"}  # of `convert`
+_PAGES = {"jinja2"}  # of the report in `evals`
 
 LAYERS = {
   "0 leaves": Layer(_LEAVES, _LEAVES, {"numpy", "sentencepiece", "tokenizers"}),
@@ -68,7 +69,7 @@ LAYERS = {
   "2 running": Layer(
     _RUNNING | {"kosmos2_jax"},
     _LEAVES | _MATHS | _RUNNING,
-    _MATHS_LIBRARIES | _RUNNING_LIBRARIES | _FORMATS | {"matplotlib"},
+    _MATHS_LIBRARIES | _RUNNING_LIBRARIES | _FORMATS | _PAGES | {"matplotlib"},
   ),
   "3 command line": Layer(_COMMAND_LINE, {"data"}, {"absl", "ml_collections"}),
   "3 roots": Layer(
@@ -83,16 +84,29 @@ LAYERS = {
 # Commands that stand beside the data they make; nothing imports them.
 COMMANDS = {"data.grit.make_photos": {"numpy", "PIL", "absl", "skimage"}}
 NOWHERE = {"torch", "torchvision", "transformers", "apache_beam", "wandb"}
+NOWHERE |= {"pycocoevalcap", "pycocotools", "lm_eval", "lmms_eval"}
+NOWHERE |= {"datasets", "huggingface_hub", "tqdm"}
 # Who may ask for them, when called and not before: the reader of PyTorch's own
 # file format, the comparisons with the library itself, builders that read with
-# Beam, and the writer for who uses Weights & Biases.
+# Beam, scorers of others, and the writer for who uses Weights & Biases.
 ASKERS = {
   "data.building.beam_build": {"apache_beam"},
   "kosmos2_jax.convert.fairseq": {"torch"},
   "kosmos2_jax.convert.peer": {"torch", "transformers"},
   "kosmos2_jax.benchmarks.systems": {"torch", "transformers"},
   "kosmos2_jax.benchmarks.training_systems": {"torch", "transformers"},
+  "kosmos2_jax.evals.harness": {
+    "lm_eval",
+    "datasets",
+    "huggingface_hub",
+    "tqdm",
+  },
+  "kosmos2_jax.evals.lmms": {"lmms_eval"},
+  "kosmos2_jax.evals.scoring.coco_scorers": {"pycocoevalcap"},
+  "kosmos2_jax.evals.scoring.detection": {"pycocotools"},
   "kosmos2_jax.input.peer": {"transformers"},
+  "kosmos2_jax.tools.lm_eval": {"lm_eval"},
+  "kosmos2_jax.tools.lmms_eval": {"lmms_eval"},
   "kosmos2_jax.training.wandb_writer": {"wandb"},
 }
 

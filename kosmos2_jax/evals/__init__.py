@@ -13,10 +13,13 @@ from typing import Any
 from kosmos2_jax.evals import cases, engine
 from kosmos2_jax.evals import tasks as _tasks
 from kosmos2_jax.evals.average_precision import PhraseAveragePrecision
+from kosmos2_jax.evals.captioning import Caption
 from kosmos2_jax.evals.console import Bars
 from kosmos2_jax.evals.engine import Progress
 from kosmos2_jax.evals.examples import Again, Example
+from kosmos2_jax.evals.expression_generation import ExpressionGeneration
 from kosmos2_jax.evals.grounded_captioning import GroundedCaption
+from kosmos2_jax.evals.language import LanguageChoice
 from kosmos2_jax.evals.outputs import open_stores, write_all
 from kosmos2_jax.evals.phrase_grounding import PhraseGrounding
 from kosmos2_jax.evals.pope import ObjectHallucination
@@ -61,9 +64,12 @@ EVALUATORS: dict[str, type] = {
     PhraseGrounding,
     PhraseAveragePrecision,
     GroundedCaption,
+    Caption,
+    ExpressionGeneration,
     VisualQuestionAnswering,
     ObjectHallucination,
     SeedBench,
+    LanguageChoice,
   )
 }
 
