@@ -28,7 +28,7 @@ class Pope(named_pictures.NamedPicturesBuilder):
   NAME = "pope"
   TITLE = "POPE"
   ARGUMENTS: ClassVar = {
-    "questions": "coco_pope_random.json, …popular.json, …adversarial.json",
+    "questions": "coco_pope_*.json: random, popular, adversarial",
     **named_pictures.ARGUMENTS,
   }
   PATHS = ("questions", "pictures")
