@@ -221,7 +221,7 @@ class VisualQuestionAnswering(Evaluator):
 
   def published(self, dataset: str, split: str) -> tuple[Published, ...]:
     """Those of test-dev; with val's they compare roughly, which they say."""
-    if dataset != "vqav2" or split == "train":
+    if not dataset.startswith("vqav2") or split == "train":
       return ()
     other = "" if split == "test_dev" else f", not {split}"
     return tuple(
