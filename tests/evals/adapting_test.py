@@ -131,3 +131,8 @@ def test_pairs_are_encoded_in_one():
     ids("a red circle")[len(ids("a red")) :],
   )
   assert adapting.encode_pair(ids, "", "circle") == ([], ids("circle"))
+  # With a tokenizer to which those spaces are tokens.
+  letters = [ord(letter) for letter in "ab  c"]
+  assert adapting.encode_pair(
+    lambda text: [ord(letter) for letter in text], "ab ", " c"
+  ) == (letters[:2], letters[2:])
