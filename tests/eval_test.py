@@ -87,14 +87,19 @@ def folder(tmp_path) -> pathlib.Path:
   return tmp_path
 
 
+def picture(number):
+  """An encoded picture, another for each number."""
+  encoded = io.BytesIO()
+  pixels = np.full((20, 24, 3), 200 + number, np.uint8)
+  Image.fromarray(pixels).save(encoded, "PNG")
+  return encoded.getvalue()
+
+
 @pytest.fixture(autouse=True)
 def sources(monkeypatch):
   """Eight examples instead of the data sets, and what was asked for."""
-  encoded = io.BytesIO()
-  Image.fromarray(np.full((20, 24, 3), 200, np.uint8)).save(encoded, "PNG")
   item = {"start": 0, "end": 12, "box_xyxy": BOX, "score": 1.0}
   example = {
-    "image": encoded.getvalue(),
     "caption": "a red circle",
     "noun_chunks": [item],
     "ref_exps": [item],
@@ -104,7 +109,9 @@ def sources(monkeypatch):
 
   def load(name, split):
     asked.append((name, split))
-    return ListSource([{**example, "id": str(i)} for i in range(8)])
+    return ListSource(
+      [{**example, "id": str(i), "image": picture(i)} for i in range(8)]
+    )
 
   monkeypatch.setattr(eval_command, "loader", lambda *_: load)
   return asked

@@ -120,15 +120,16 @@ def test_rows_about_one_picture_share_it(predictor, monkeypatch):
     decode,
     "encode",
     lambda model, params, images: (
-      seen.append(None if images is None else images.shape[:2]),
+      seen.append(None if images is None else (images.shape[:2], images.ndim)),
       encode(model, params, images),
     )[1],
   )
   jax.clear_caches()
   together = predictor.generate(prompts, images, max_new_tokens=NEW)
   same(together, alone)
-  # Once for the two pictures, and never for what follows them.
-  assert seen == [(2, 1), None]
+  # Once for the pixels of the two pictures; then there are their latents, and
+  # nothing for what follows them.
+  assert seen == [((2, 1), 5), ((2, 1), 4), None]
   assert len({answer.log_probs for answer in together}) == 5
 
 

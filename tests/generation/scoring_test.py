@@ -1,9 +1,10 @@
 """Scores are those of each row alone, whatever it shares with others."""
 
+import jax
 import numpy as np
 import pytest
 
-from kosmos2_jax.generation import prompting, scoring
+from kosmos2_jax.generation import decode, prompting, scoring
 from kosmos2_jax.generation.engine import Engine
 from kosmos2_jax.text.tokenizer import Tokenizer
 from tests.generation.samples import small_model, small_sizes
@@ -52,6 +53,8 @@ def alone(model, rows):
   found = []
   for each, count in rows:
     stacked = prompting.stack_rows([each], PAD_ID)
+    latents = decode.encode(*model, jax.device_put(stacked.images))
+    stacked = stacked._replace(images=latents)
     log_probs, is_best = scoring._next_tokens(*model, *stacked)
     where = slice(len(each.tokens) - 1 - count, len(each.tokens) - 1)
     found.append(
