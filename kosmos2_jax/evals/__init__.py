@@ -171,6 +171,6 @@ def _own_limit(task: Task, limit: int | None) -> int | None:
   """`limit`, and what the task says itself where no caller counts for it."""
   if task.evaluator.reads_examples or task.final_examples < 0:
     return limit
-  return min(
-    task.final_examples, task.final_examples if limit is None else limit
-  )
+  if limit is None:
+    return task.final_examples
+  return min(task.final_examples, limit)
