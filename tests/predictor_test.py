@@ -76,6 +76,7 @@ def same(answers, others):
     np.testing.assert_allclose(answer.log_probs, other.log_probs, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_batch_answers_as_one_by_one(predictor):
   prompts = [
     "<grounding>An image of",

@@ -78,6 +78,7 @@ def _of_layers(updates):
   return rows.pop()
 
 
+@pytest.mark.slow
 def test_layers_near_the_pixels_learn_slowly(ones):
   updates = _updates(ones, vision_layer_decay=0.5)
   # Adam's first update of any gradient is 1, at rate 1.

@@ -176,6 +176,7 @@ def _scores(model):
   }
 
 
+@pytest.mark.slow
 def test_the_small_model_is_what_its_command_makes():
   import sentencepiece
 
