@@ -73,5 +73,13 @@ def get_config(arg: str = "") -> ConfigDict:
       num_examples=0,
       final_examples=200,
     ),
+    common.evaluation(
+      "ap",
+      "shapes",
+      "test",
+      evaluator="average_precision",
+      num_examples=0,
+      final_examples=250,
+    ),
   )
   return config
