@@ -189,7 +189,8 @@ def draw_predictions(
   """Writes `predictions.png`: what the model said beside what is true.
 
   Predicted boxes are solid, true ones dashed; the words are beneath. Each task
-  and each kind of case (worst, best, random) begins a row.
+  begins a row and, if all its cases do not fit into one, each kind of case
+  (worst, best, random).
 
   Args:
     outcomes: of `evals.run` with pictures kept.
@@ -199,17 +200,19 @@ def draw_predictions(
     ValueError: if no picture was kept.
   """
   drawn = [list(_drawn(task, outcome)) for task, outcome in outcomes.items()]
-  by_kind = [
-    [picture for kind, _, picture in cases if kind == wanted]
-    for cases in drawn
-    for wanted in dict.fromkeys(kind for kind, _, _ in cases)
-  ]
-  if not by_kind:
+  rows = []
+  for cases in drawn:
+    kinds = dict.fromkeys(kind for kind, _, _ in cases)
+    by_kind = [[p for k, _, p in cases if k == kind] for kind in kinds]
+    if len(cases) <= MAX_COLUMNS:
+      by_kind = [[p for pictures in by_kind for p in pictures]]
+    rows += filter(None, by_kind)
+  if not rows:
     raise ValueError("no picture was kept; run the tasks with num_pictures.")
-  longest = max(map(len, by_kind))
+  longest = max(map(len, rows))
   # One row for each if it can be, else rows that make a handy picture.
   columns = longest if longest <= MAX_COLUMNS else 4
-  grids = [visualize.grid(pictures, columns) for pictures in by_kind]
+  grids = [visualize.grid(pictures, columns) for pictures in rows]
   path = epath.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   encoded = io.BytesIO()

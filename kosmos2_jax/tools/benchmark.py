@@ -188,7 +188,7 @@ def _evaluate(argv: Sequence[str]) -> int:
     ("num_pictures", 250, "Pictures."),
     ("num_expressions", 1000, "Expressions, about all of the pictures."),
     ("batch_size", 64, "Expressions asked at once here."),
-    ("sample", 40, "Expressions that are asked in the original's way."),
+    ("sample", 20, "Expressions that are asked in the original's way."),
     ("length", evaluation.THEIR_LENGTH, "Tokens of prompt and answer there."),
   ):
     flags.DEFINE_integer(name, default, text, lower_bound=1, flag_values=read)

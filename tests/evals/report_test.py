@@ -239,12 +239,20 @@ def test_predictions_png_is_a_picture_of_every_case(
     assert len(drawn.getcolors(maxcolors=1 << 24)) > 2
 
 
-def test_each_kind_of_case_begins_a_row(tmp_path):
+@pytest.mark.parametrize(
+  ("cases", "columns", "rows"),
+  [
+    ({"worst": (0, 1), "best": (2,), "random": (3,)}, 4, 1 + 1),
+    # Seven are too many for one row.
+    ({"worst": (0, 1, 2, 3, 4), "best": (5,), "random": (6,)}, 5, 3 + 1),
+  ],
+)
+def test_kinds_of_cases_share_a_row_if_they_fit(tmp_path, cases, columns, rows):
   path = tmp_path / "predictions.png"
-  report.draw_predictions(outcomes(worst=(0, 1), best=(2,), random=(3,)), path)
+  report.draw_predictions(outcomes(**cases), path)
   with Image.open(path) as drawn:
-    assert 2 * 256 <= drawn.width < 3 * 256
-    assert 4 * 256 <= drawn.height < 4 * (256 + 100)
+    assert columns * 256 <= drawn.width < (columns + 1) * 256
+    assert rows * 256 <= drawn.height < rows * (256 + 100)
 
 
 def test_boxes_a_model_may_give_can_be_drawn(tmp_path):
