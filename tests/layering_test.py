@@ -50,6 +50,8 @@ _RUNNING = _k(
 )
 _ROOTS = _k("tools") | set(SCRIPTS)
 _COMMAND_LINE = _k("command_line")
+# Joins a builder with the model; of those below, only roots import it.
+_GRIT = _k("grit")
 _PRESETS = _k("models.presets")
 # The package itself loads nothing else.
 _VERSION = {"kosmos2_jax", "kosmos2_jax.__version__"}
@@ -72,13 +74,21 @@ LAYERS = {
     _MATHS_LIBRARIES | _RUNNING_LIBRARIES | _FORMATS | _PAGES | {"matplotlib"},
   ),
   "3 command line": Layer(_COMMAND_LINE, {"data"}, {"absl", "ml_collections"}),
+  "3 grit": Layer(
+    _GRIT,
+    _LEAVES | _INPUT | _MATHS | _RUNNING | _GRIT,
+    _MATHS_LIBRARIES | {"absl", "PIL"},
+  ),
   "3 roots": Layer(
     _ROOTS,
-    _LEAVES | _INPUT | _MATHS | _RUNNING | _COMMAND_LINE | {"configs"},
+    _LEAVES | _INPUT | _MATHS | _RUNNING | _GRIT | _COMMAND_LINE | {"configs"},
     ANYTHING,
   ),
   "configs": Layer(
-    {"configs"}, {"configs.common"} | _PRESETS, {"ml_collections"}
+    # A run that is another one with other data starts from it.
+    {"configs"},
+    {"configs.common", "configs.shapes"} | _PRESETS,
+    {"ml_collections"},
   ),
 }
 # Commands that stand beside the data they make; nothing imports them.
@@ -86,11 +96,16 @@ COMMANDS = {"data.grit.make_photos": {"numpy", "PIL", "absl", "skimage"}}
 NOWHERE = {"torch", "torchvision", "transformers", "apache_beam", "wandb"}
 NOWHERE |= {"pycocoevalcap", "pycocotools", "lm_eval", "lmms_eval"}
 NOWHERE |= {"datasets", "huggingface_hub", "tqdm"}
+NOWHERE |= {"spacy", "py3langid"}
 # Who may ask for them, when called and not before: the reader of PyTorch's own
 # file format, the comparisons with the library itself, builders that read with
 # Beam, scorers of others, and the writer for who uses Weights & Biases.
 ASKERS = {
   "data.building.beam_build": {"apache_beam"},
+  "data.grit.build.detectors": {"torch", "transformers"},
+  "data.grit.build.languages": {"py3langid"},
+  "data.grit.build.parsing": {"spacy"},
+  "data.grit.build.pipeline": {"apache_beam"},
   "kosmos2_jax.convert.fairseq": {"torch"},
   "kosmos2_jax.convert.peer": {"torch", "transformers"},
   "kosmos2_jax.benchmarks.systems": {"torch", "transformers"},

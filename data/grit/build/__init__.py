@@ -1,0 +1,1 @@
+"""Builds GrIT: pictures with captions to phrases with boxes."""
