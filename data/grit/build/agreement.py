@@ -21,7 +21,7 @@ from data.grit.build.selection import iou
 from data.grit.records import Item, Record
 
 LISTS = ("noun_chunks", "ref_exps")
-THRESHOLDS = (0.5, 0.65, 0.8, 0.9)
+THRESHOLDS = (0.3, 0.5, 0.65, 0.8, 0.9)
 IOU = 0.5
 
 
