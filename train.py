@@ -62,7 +62,7 @@ def train(read: flags.FlagValues, group: Group, stop: stops.Stop) -> None:
   ledger = Ledger(folder if group.is_main else None)
   data, num_steps = config.data, config.num_steps
   sizes, compute = presets.split(config.model.to_dict())
-  names = {name: config[name] for name in ("init_from", "vision_from")}
+  names = {name: config[name] for name in Start.FIELDS}
   start = Start(sizes, data.tokenizer, folder=folder, **names)
   sizes, tokenizer = start.sizes, start.tokenizer
   tasks = evals.make_tasks([task.to_dict() for task in config.evals.tasks])

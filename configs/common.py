@@ -219,6 +219,8 @@ def base(preset: str) -> ConfigDict:
   # Hugging Face folder of Kosmos-2, the original's kosmos-2.pt or a workdir;
   # "" for random numbers (see docs/training.md).
   config.init_from = ""
+  # What is to be another than in that checkpoint.
+  config.resize = _resize()
   # A CLIP file or folder whose vision encoder a fresh run starts with; "" for
   # random numbers (see docs/training.md).
   config.vision_from = ""
@@ -246,6 +248,18 @@ def base(preset: str) -> ConfigDict:
   # 0: none is.
   config.spike_factor = 0.0
   return config
+
+
+def _resize() -> ConfigDict:
+  """Of the checkpoint that a run starts from (see docs/finetuning.md)."""
+  resize = ConfigDict()
+  # Location bins per side; 0: as many as it has.
+  resize.num_bins = 0
+  # Side of a picture in pixels, a multiple of its patches; 0: its own.
+  resize.image_size = 0
+  # Words that become a token each, e.g. ("wug", "blicket").
+  resize.words = ()
+  return resize
 
 
 def _model(sizes: Mapping[str, Any]) -> ConfigDict:

@@ -21,7 +21,13 @@ import pytest
 from data.shapes import shapes_builder
 from kosmos2_jax import optim, sharding
 from kosmos2_jax.models import presets
-from kosmos2_jax.training import choosing, integrity, ledger, preemption
+from kosmos2_jax.training import (
+  checkpoint,
+  choosing,
+  integrity,
+  ledger,
+  preemption,
+)
 from kosmos2_jax.training import state as state_lib
 
 pytestmark = pytest.mark.slow

@@ -105,7 +105,7 @@ class Trainable:
     ]
     share = 100 * _size(trained) / _size(params)
     whole = (
-      f"{_size(trained):,} of {_size(params):,} parameters ({share:.2g} %) are"
+      f"{_size(trained):,} of {_size(params):,} parameters ({share:.3g} %) are"
       " trained"
     )
     return f"{whole}: {', '.join(counts)}"
