@@ -9,10 +9,14 @@ kosmos-2.pt, or a workdir) it is fine-tuned:
 
   --config=configs/finetune_jsonl.py:file=my/boxes.jsonl,checkpoint=PATH
 
+What is trained says `tune=`: full, decoder, vision_last_2, resampler or lora.
+
 The run fits itself to the file: room for as many pictures as a line has, and an
 evaluation of captions and of expressions where there are lines of them with
 boxes, on the split "test" or "validation" where lines are for one, else on what
-is learnt. A wrong file is told line by line before anything is prepared.
+is learnt. Expressions for "validation" are asked every 100 steps: five times
+without a better score end the run, and the best checkpoint is the one that is
+used. A wrong file is told line by line before anything is prepared.
 
 Cost: the ten lines of data/jsonl/example take three minutes on two CPU cores
 (600 steps). Fine-tuning takes a step of `batch` examples, 500 times.
@@ -69,7 +73,8 @@ def get_config(arg: str = "") -> ConfigDict:
   """The run.
 
   `arg` may set `file`, the JSONL file or a pattern; `checkpoint`, where
-  training starts; `batch`, the examples of a step.
+  training starts; `batch`, the examples of a step; `tune`, one of
+  `common.TUNES`.
   """
   args = common.parse_arg(
     arg, file=EXAMPLE, checkpoint="", batch=10, tune="full"

@@ -90,16 +90,11 @@ def test_there_and_back_with_the_same_answers(tuned, tmp_path, capsys):
   for place in (face, again):
     for one, other in zip(answers, _ask(place), strict=True):
       np.testing.assert_equal(other, one)
-  # Not the answers of what it started from.
-  assert np.abs(answers[-1]).max() < 1e6
-  start = loading.load(again)
-  plain = start.model.apply(
-    {"params": base}, np.array([[0, 5, 6]]), method="hidden"
+  # Adapters are large enough to be missed.
+  changed = jax.tree.map(
+    lambda one, other: np.abs(one - other).max(), merged, base
   )
-  with_adapters = start.model.apply(
-    {"params": start.params}, np.array([[0, 5, 6]]), method="hidden"
-  )
-  assert np.abs(plain - with_adapters).max() > 1e-2
+  assert changed["decoder"]["layers"]["mlp"]["up"]["kernel"] > 0.1
 
 
 def test_transformers_says_the_same(tuned, tmp_path):
@@ -107,8 +102,8 @@ def test_transformers_says_the_same(tuned, tmp_path):
   target = tmp_path / "face"
   assert _convert(source=tuned[0], target=target, format="huggingface") == 0
   checks = list(verify.verify(tuned[0], target, None))
-  assert any("transformers" in str(check) for check in checks)
   assert [str(check) for check in checks if check.passed is False] == []
+  assert any("logits" in str(check) for check in checks if check.passed)
 
 
 def test_it_is_a_start_like_any_other(tuned, tmp_path):
