@@ -91,8 +91,17 @@ def make_picture(
 ) -> tuple[Image.Image, list[tuple[str, tuple[int, int, int, int]]]]:
   """A picture of `SIDE` pixels, and its kinds with the boxes of their masks.
 
-  Things do not overlap; one that finds no room in a hundred tries is left out.
+  Things do not overlap; one that finds no room in a hundred tries is left out,
+  and a picture that is left with one thing is drawn again.
   """
+  placed = []
+  while len(placed) < 2:
+    picture, placed = _draw(cutouts, photos, draws)
+  return picture, placed
+
+
+def _draw(cutouts, photos, draws):
+  """One try of `make_picture`."""
   photo = draws.choice(photos)
   part = draws.randint(min(photo.size) // 2, min(photo.size))
   left, top = (draws.randint(0, side - part) for side in photo.size)
