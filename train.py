@@ -32,6 +32,7 @@ from kosmos2_jax.training import (
   session,
   state,
   timing,
+  trainer,
   workdir,
 )
 from kosmos2_jax.training import preemption as stops
@@ -39,7 +40,6 @@ from kosmos2_jax.training.evaluation import Evaluation
 from kosmos2_jax.training.ledger import Ledger
 from kosmos2_jax.training.processes import Group
 from kosmos2_jax.training.profile import Profile
-from kosmos2_jax.training.trainer import make_trainer
 
 EXAMPLE = "python train.py --config=configs/shapes.py --workdir=runs/shapes"
 CACHE = os.path.expanduser("~/.cache/kosmos2_jax/jax")
@@ -62,7 +62,7 @@ def train(read: flags.FlagValues, group: Group, stop: stops.Stop) -> None:
   ledger = Ledger(folder if group.is_main else None)
   data, num_steps = config.data, config.num_steps
   sizes, compute = presets.split(config.model.to_dict())
-  names = {name: config[name] for name in ("init_from", "vision_from")}
+  names = {name: config[name] for name in Start.FIELDS}
   start = Start(sizes, data.tokenizer, folder=folder, **names)
   sizes, tokenizer = start.sizes, start.tokenizer
   tasks = evals.make_tasks([task.to_dict() for task in config.evals.tasks])
@@ -78,23 +78,23 @@ def train(read: flags.FlagValues, group: Group, stop: stops.Stop) -> None:
       seed=config.seed,
     )
     examples = task_examples(tasks, load)
-  model, mesh, optimizer, abstract, train_step = make_trainer(
+  model, mesh, optimizer, abstract, train_step = trainer.make_trainer(
     sizes,
     compute,
-    optimizer=config.optimizer.to_dict(),
-    mesh=config.mesh.to_dict(),
-    num_steps=num_steps,
-    seed=config.seed,
-    num_microbatches=config.num_microbatches,
     kind_names=plan.kind_names,
     guard={key: config[key] for key in guard.FIELDS},
+    **{key: config[key] for key in trainer.NUMBERS},
+    **{name: config[name].to_dict() for name in trainer.SECTIONS},
   )
   sharding.check_batch_size(mesh, plan.num_rows, config.num_microbatches)
-  size, check = config.evals.batch_size, stop.check
-  evaluation = Evaluation(model, tokenizer, tasks, examples, size, check, group)
+  rule, size, check = optimizer.trainable, config.evals.batch_size, stop.check
+  evaluation = Evaluation(
+    model, tokenizer, tasks, examples, size, check, group, rule.merge
+  )
   session.check_start(folder, num_steps)
   described = (config.to_json(), sizes, compute["dtype"], tokenizer.model_bytes)
-  changes = workdir.describe_run(folder, *described, group=group)
+  lora = rule.description()
+  changes = workdir.describe_run(folder, *described, lora=lora, group=group)
   with session.opened(
     folder, num_steps, ledger, changes, config.wandb, group, **config.checkpoint
   ) as (reporter, checkpointer):
@@ -103,8 +103,8 @@ def train(read: flags.FlagValues, group: Group, stop: stops.Stop) -> None:
       now = state.init_state(model, optimizer.tx, abstract, config.seed, known)
     else:
       now = checkpointer.restore(abstract)
-    parts = optimizer.trainable.parts(abstract.params)
-    reporter.say(optimizer.trainable.describe(abstract.params))
+    parts = rule.parts(abstract.params)
+    reporter.say(rule.describe(abstract.params))
     stream = plan.open(int(now.step), *sharding.batch_share(mesh))
     now = loop.run(
       now,
@@ -122,12 +122,13 @@ def train(read: flags.FlagValues, group: Group, stop: stops.Stop) -> None:
       profile=profile,
       **{key: config[key] for key in loop.RHYTHM},
     )
+    now = checkpointer.settle(now, abstract)
     group.add_up("what was left out", stream.counters)
     for line in stream.left_out():
       reporter.say(f"left out of the rows: {line}")
     name = command_line.config_name(read)
     evaluation.final(now, folder, name, config.evals.num_pictures)
-    ledger.spent("evaluation", num_steps)
+    ledger.spent("evaluation", int(now.step))
 
 
 def main(argv: Sequence[str]) -> int:

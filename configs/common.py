@@ -57,6 +57,39 @@ def on_mesh(config: ConfigDict, name: str) -> None:
     config.data.images_per_row = min(config.data.images_per_row, pictures)
 
 
+# What of a model a fine-tuning trains; see `tune`.
+TUNES = ("full", "decoder", "vision_last_2", "resampler", "lora")
+
+
+def tune(config: ConfigDict, name: str) -> None:
+  """Changes a config so that a part of the model is trained.
+
+  full           everything
+  decoder        the decoder, its embedding and boxes; pictures as they were
+  vision_last_2  all but the vision encoder below its last two layers
+  resampler      what connects pictures and decoder alone
+  lora           adapters of all kernels, see `_lora`; ten times the rate
+
+  Raises:
+    ValueError: for a name that there is not.
+  """
+  if name not in TUNES:
+    raise ValueError(
+      f"there is no tune {name!r}; choose one of {', '.join(TUNES)}"
+    )
+  if name == "decoder":
+    config.optimizer.frozen = ("^vision/", "^resampler/")
+  elif name == "vision_last_2":
+    config.optimizer.vision_layers = 2
+  elif name == "resampler":
+    config.optimizer.frozen = ("^vision/", "^decoder/")
+  elif name == "lora":
+    config.lora.rank = 8
+    config.lora.targets = ("/kernel$",)
+    # B starts at zero, and a direction needs to grow before it counts.
+    config.optimizer.learning_rate = 10 * config.optimizer.learning_rate
+
+
 def parse_arg(arg: str, **defaults: Any) -> ConfigDict:
   """Reads `name=value,flag` into a ConfigDict typed by `defaults`.
 
@@ -186,12 +219,15 @@ def base(preset: str) -> ConfigDict:
   # Hugging Face folder of Kosmos-2, the original's kosmos-2.pt or a workdir;
   # "" for random numbers (see docs/training.md).
   config.init_from = ""
+  # What is to be another than in that checkpoint.
+  config.resize = _resize()
   # A CLIP file or folder whose vision encoder a fresh run starts with; "" for
   # random numbers (see docs/training.md).
   config.vision_from = ""
   config.model = _model(presets.preset(preset))
   config.data = _data()
   config.optimizer = _optimizer()
+  config.lora = _lora()
   config.mesh = _mesh()
   config.checkpoint = _checkpoint()
   config.evals = _evals()
@@ -212,6 +248,18 @@ def base(preset: str) -> ConfigDict:
   # 0: none is.
   config.spike_factor = 0.0
   return config
+
+
+def _resize() -> ConfigDict:
+  """Of the checkpoint that a run starts from (see docs/finetuning.md)."""
+  resize = ConfigDict()
+  # Location bins per side; 0: as many as it has.
+  resize.num_bins = 0
+  # Side of a picture in pixels, a multiple of its patches; 0: its own.
+  resize.image_size = 0
+  # Words that become a token each, e.g. ("wug", "blicket").
+  resize.words = ()
+  return resize
 
 
 def _model(sizes: Mapping[str, Any]) -> ConfigDict:
@@ -347,6 +395,21 @@ def _optimizer() -> ConfigDict:
   return optimizer
 
 
+def _lora() -> ConfigDict:
+  """Low-rank adapters: they alone are trained (see docs/finetuning.md)."""
+  lora = ConfigDict()
+  # Directions in which a kernel changes; 0 for no adapters.
+  lora.rank = 0
+  # The change is multiplied by alpha / rank.
+  lora.alpha = 16.0
+  # Regular expressions; kernels in whose paths one is found are adapted.
+  lora.targets = ("^decoder/",)
+  # Regular expressions: parameters that are trained as they are, beside the
+  # adapters, e.g. ("^decoder/embedding$",).
+  lora.whole = ()
+  return lora
+
+
 def _mesh() -> ConfigDict:
   """Devices along each axis; one of them may be -1: all that are left."""
   mesh = ConfigDict()
@@ -371,6 +434,9 @@ def _checkpoint() -> ConfigDict:
   checkpoint.best_metric = ""
   # "max" or "min" is best.
   checkpoint.best_mode = "max"
+  # Evaluations without a better score after which the run ends; the best
+  # checkpoint is then the one that is used. 0: the run goes to its end.
+  checkpoint.patience = 0
   # Looks at every byte again when a checkpoint is written and restored; False:
   # at names and sizes of its files, for checkpoints that take too long to read.
   checkpoint.checksums = True

@@ -9,10 +9,14 @@ kosmos-2.pt, or a workdir) it is fine-tuned:
 
   --config=configs/finetune_jsonl.py:file=my/boxes.jsonl,checkpoint=PATH
 
+What is trained says `tune=`: full, decoder, vision_last_2, resampler or lora.
+
 The run fits itself to the file: room for as many pictures as a line has, and an
 evaluation of captions and of expressions where there are lines of them with
 boxes, on the split "test" or "validation" where lines are for one, else on what
-is learnt. A wrong file is told line by line before anything is prepared.
+is learnt. Expressions for "validation" are asked every 100 steps: five times
+without a better score end the run, and the best checkpoint is the one that is
+used. A wrong file is told line by line before anything is prepared.
 
 Cost: the ten lines of data/jsonl/example take three minutes on two CPU cores
 (600 steps). Fine-tuning takes a step of `batch` examples, 500 times.
@@ -20,6 +24,7 @@ Cost: the ten lines of data/jsonl/example take three minutes on two CPU cores
 
 import glob
 import json
+import pathlib
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
@@ -68,17 +73,20 @@ def get_config(arg: str = "") -> ConfigDict:
   """The run.
 
   `arg` may set `file`, the JSONL file or a pattern; `checkpoint`, where
-  training starts; `batch`, the examples of a step.
+  training starts; `batch`, the examples of a step; `tune`, one of
+  `common.TUNES`.
   """
-  args = common.parse_arg(arg, file=EXAMPLE, checkpoint="", batch=10)
+  args = common.parse_arg(
+    arg, file=EXAMPLE, checkpoint="", batch=10, tune="full"
+  )
   contents = look(args.file)
   config = common.base("shapes")
   config.init_from = args.checkpoint
   if args.checkpoint:
     config.num_steps = 500
     config.optimizer.learning_rate = 1e-5
-    # Slots of 64 latents, and words.
-    slots = 67
+    # Latents and the three tokens around them.
+    slots = _num_latents(args.checkpoint) + 3
   else:
     config.num_steps = 600
     config.optimizer.learning_rate = 2e-3
@@ -88,6 +96,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model.num_bins = 32
     config.model.unroll = 8
     slots = 19
+  common.tune(config, args.tune)
   config.optimizer.warmup_steps = 50
   config.save_every = 200
   config.data.seq_len = 140 + slots * contents.num_pictures
@@ -115,20 +124,55 @@ def get_config(arg: str = "") -> ConfigDict:
       "shorter_side": 0,
     }
   )
-  tasks = (
+  config.evals.tasks = _tasks(contents)
+  if "validation" in contents.expressions:
+    # The best checkpoint is the one that is used.
+    config.checkpoint.best_metric = "find_validation/accuracy"
+    config.checkpoint.patience = 5
+    config.evals.every_steps = 100
+  return config
+
+
+def _num_latents(checkpoint: str) -> int:
+  """Slots of a picture: a workdir says so, every other model has 64."""
+  file = pathlib.Path(checkpoint) / "model.json"
+  if not file.is_file():
+    return 64
+  return json.loads(file.read_text())["sizes"]["resampler"]["num_latents"]
+
+
+def _tasks(contents: Contents) -> tuple[ConfigDict, ...]:
+  """Evaluations of what there is: validation while training, test behind it."""
+  tasks = []
+  for name, evaluator, field, splits in (
     ("caption", "grounded_caption", "noun_chunks", contents.captions),
     ("find", "referring", "expressions", contents.expressions),
-  )
-  config.evals.tasks = tuple(
-    common.evaluation(
-      name,
-      "jsonl",
-      next((split for split in EVAL_SPLITS if split in splits), min(splits)),
-      evaluator=evaluator,
-      num_examples=100,
-      where=field,
+  ):
+    if not splits:
+      continue
+    last = next((split for split in EVAL_SPLITS if split in splits), None)
+    last = last or min(splits)
+    tasks.append(
+      common.evaluation(
+        name,
+        "jsonl",
+        last,
+        evaluator=evaluator,
+        num_examples=0 if "validation" in splits else 100,
+        final_examples=-1,
+        where=field,
+      )
     )
-    for name, evaluator, field, splits in tasks
-    if splits
-  )
-  return config
+    if "validation" in splits:
+      tasks.append(
+        common.evaluation(
+          f"{name}_validation",
+          "jsonl",
+          "validation",
+          evaluator=evaluator,
+          num_examples=100,
+          final_examples=-1,
+          where=field,
+        )
+      )
+  return tuple(tasks)

@@ -7,7 +7,9 @@
     --config.data.builders.refcoco.pictures=train2014.zip
 
 The data is fetched by hand, see data/refcoco/README.md. `dataset=refcoco+` or
-`refcocog` after the config's name and a colon takes one of the other two.
+`refcocog` after the config's name and a colon takes one of the other two, and
+`tune=lora`, `decoder`, `resampler` or `vision_last_2` trains a part of the
+model (docs/finetuning.md).
 
 Cost: 5,000 updates of 64 pictures, about 19 times through the 16,994 pictures
 of RefCOCO's training split; it has not been run at full size.
@@ -29,8 +31,10 @@ SPLITS = {
 
 
 def get_config(arg: str = "") -> ConfigDict:
-  """The run; `arg` may set `batch`, `dataset` and `preset`."""
-  args = common.parse_arg(arg, batch=64, dataset="refcoco", preset="kosmos2")
+  """The run; `arg` may set `batch`, `dataset`, `preset` and `tune`."""
+  args = common.parse_arg(
+    arg, batch=64, dataset="refcoco", preset="kosmos2", tune="full"
+  )
   if args.dataset not in SPLITS:
     raise ValueError(
       f"dataset is one of {', '.join(SPLITS)}, found {args.dataset!r}"
@@ -58,6 +62,7 @@ def get_config(arg: str = "") -> ConfigDict:
   )
   config.optimizer.learning_rate = 1e-5
   config.optimizer.warmup_steps = 200
+  common.tune(config, args.tune)
   config.save_every = 1000
   config.checkpoint.best_metric = "val/accuracy"
   config.evals.every_steps = 1000

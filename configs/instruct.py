@@ -73,10 +73,10 @@ _ROWS_AT_A_TIME = 8
 def get_config(arg: str = "") -> ConfigDict:
   """The run.
 
-  `arg` may set `divide`, `preset`, a name of `presets.py`, and `mesh`, one of
-  `common.MESHES`.
+  `arg` may set `divide`, `preset`, a name of `presets.py`, `mesh`, one of
+  `common.MESHES`, and `tune`, one of `common.TUNES`.
   """
-  args = common.parse_arg(arg, divide=1, preset="kosmos2", mesh="")
+  args = common.parse_arg(arg, divide=1, preset="kosmos2", mesh="", tune="full")
   if args.divide < 1:
     raise ValueError(f"divide is at least 1, found {args.divide}")
   config = common.base(args.preset)
@@ -119,6 +119,7 @@ def get_config(arg: str = "") -> ConfigDict:
     }
   )
   config.optimizer.learning_rate = 1e-5
+  common.tune(config, args.tune)
   if args.mesh:
     common.on_mesh(config, args.mesh)
   return config

@@ -54,6 +54,13 @@ PARTITION_RULES: tuple[tuple[str, P], ...] = (
   (r"^resampler/project/kernel$", P(None, "fsdp")),  # E D
   (r"^resampler/project/bias$", P(None)),  # D
   (r"^resampler/latents$", P(None, "fsdp")),  # L D
+  # Adapters lie as the sides of their kernels do; r is the rank.
+  (r"^lora/.*/(query|key|value|up)/kernel/a$", P("fsdp", None)),  # D r
+  (r"^lora/.*/(query|key|value)/kernel/b$", P(None, "tensor", None)),  # r N H
+  (r"^lora/.*/up/kernel/b$", P(None, "tensor")),  # r F
+  (r"^lora/.*/(attention/out|down)/kernel/a$", P("tensor", None)),  # F r
+  (r"^lora/.*/kernel/a$", P(None, None)),  # stem, project: … r
+  (r"^lora/.*/kernel/b$", P(None, "fsdp")),  # r D
 )
 
 

@@ -21,7 +21,13 @@ import pytest
 from data.shapes import shapes_builder
 from kosmos2_jax import optim, sharding
 from kosmos2_jax.models import presets
-from kosmos2_jax.training import checkpoint, integrity, ledger, preemption
+from kosmos2_jax.training import (
+  checkpoint,
+  choosing,
+  integrity,
+  ledger,
+  preemption,
+)
 from kosmos2_jax.training import state as state_lib
 
 pytestmark = pytest.mark.slow
@@ -184,7 +190,7 @@ def test_stopped_anywhere_the_run_ends_with_the_same_bits(
   with _Process(command(run, *flags, config=config), log) as process:
     first, _ = process.stop_when("step 6/24")
   assert 6 <= first < 12
-  assert checkpoint.newest_step(run) == first
+  assert choosing.newest_step(run) == first
 
   driver = ["evaluate:12"]
   argv = command(run, *flags, config=config, driver=driver)
@@ -235,7 +241,7 @@ def test_a_bad_batch_stops_the_run_or_is_skipped(command, tmp_path):
   with _Process(argv, log) as process:
     text = process.finish(2)
   assert "train.py: loss is nan at step 6, on the batch of examples [" in text
-  assert checkpoint.newest_step(run) == 4
+  assert choosing.newest_step(run) == 4
   with _Process([*argv, "--config.on_nonfinite=skip"], log) as process:
     text = process.finish()
   assert "from step 4 to 8" in text

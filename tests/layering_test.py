@@ -92,7 +92,10 @@ LAYERS = {
   ),
 }
 # Commands that stand beside the data they make; nothing imports them.
-COMMANDS = {"data.grit.make_photos": {"numpy", "PIL", "absl", "skimage"}}
+COMMANDS = {
+  "data.grit.make_photos": {"numpy", "PIL", "absl", "skimage"},
+  "data.jsonl.make_stamps": {"numpy", "PIL", "absl"},
+}
 NOWHERE = {"torch", "torchvision", "transformers", "apache_beam", "wandb"}
 NOWHERE |= {"pycocoevalcap", "pycocotools", "lm_eval", "lmms_eval"}
 NOWHERE |= {"datasets", "huggingface_hub", "tqdm"}

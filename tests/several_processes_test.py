@@ -14,7 +14,7 @@ import pytest
 
 from data.shapes import shapes_builder
 from kosmos2_jax.models import presets
-from kosmos2_jax.training import checkpoint, processes, saved_params
+from kosmos2_jax.training import choosing, processes, saved_params
 from tests.training.processes_test import free_address
 
 pytestmark = pytest.mark.slow
@@ -158,7 +158,7 @@ def test_asked_to_stop_all_stop_and_save(data_dir, tmp_path):
     run.processes[1].send_signal(signal.SIGTERM)
     statuses = [process.wait(timeout=120) for process in run.processes]
     assert statuses == [processes.RESTART] * 2, run.text()
-    steps = checkpoint.newest_step(workdir)
+    steps = choosing.newest_step(workdir)
     assert steps >= 3
     assert f"the state after {steps} steps is saved" in run.text(0)
     assert f"the state after {steps} steps is saved" in run.text(1)

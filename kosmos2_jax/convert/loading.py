@@ -72,7 +72,7 @@ def load(
   """
   path = _open(path)
   if not isinstance(path, Path):
-    return _workdir(path, dtype, stacked)
+    return _workdir(path, dtype, stacked, use_ema)
   if path.is_file() and path.suffix in TORCH_SUFFIXES:
     return _fairseq(path, dtype or "float32", stacked)
   if not path.is_dir():

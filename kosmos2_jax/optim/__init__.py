@@ -3,7 +3,8 @@
 `make_optimizer` takes a config's section `optimizer` and gives everything that
 a step needs to know about updates. `schedules` has the learning rates,
 `scaling` what becomes of a gradient, `groups` the rates and decays of single
-parameters, `trainable` what is frozen, `averaging` the moving average.
+parameters, `trainable` what is frozen, `lora` the adapters, `averaging` the
+moving average.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import optax
 
 from kosmos2_jax.optim import averaging, scaling
 from kosmos2_jax.optim.groups import decay_and_scale, make_groups
+from kosmos2_jax.optim.lora import make_lora
 from kosmos2_jax.optim.schedules import make_schedule
 from kosmos2_jax.optim.trainable import Trainable
 
@@ -101,6 +103,7 @@ def make_optimizer(
   vision_layers: int = -1,
   ema_decay: float = 0.0,
   ema_warmup: bool = True,
+  lora: Mapping[str, Any] | None = None,
   **options: Any,
 ) -> Optimizer:
   """`make_transformation` with what is left over, on a `make_schedule`.
@@ -117,6 +120,7 @@ def make_optimizer(
     vision_layers: see there.
     ema_decay: see `averaging.make_ema_decay`.
     ema_warmup: see there.
+    lora: a config's section of that name, see `lora.Lora`; None for none.
     **options: see `make_transformation`.
 
   Raises:
@@ -132,7 +136,7 @@ def make_optimizer(
     end_learning_rate=end_learning_rate,
     decay_fraction=decay_fraction,
   )
-  trainable = Trainable(tuple(frozen), vision_layers)
+  trainable = Trainable(tuple(frozen), vision_layers, make_lora(lora))
   tx = make_transformation(rate, **options)
 
   def init(params):

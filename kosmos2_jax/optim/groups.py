@@ -162,7 +162,9 @@ def _layer_scales(params: PyTree, decay: float) -> dict[str, Any]:
   leaves = flatten(params)
   if decay == 1.0:
     return {}
-  depths = [leaf.shape[0] for path, leaf in leaves.items() if STACK in path]
+  depths = [
+    leaf.shape[0] for path, leaf in leaves.items() if path.startswith(STACK)
+  ]
   if not depths:
     raise ValueError(
       "optimizer.vision_layer_decay needs layers of the vision encoder that"

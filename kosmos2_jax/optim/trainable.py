@@ -13,6 +13,8 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
+from kosmos2_jax.optim import lora
+from kosmos2_jax.optim.lora import Lora
 from kosmos2_jax.optim.patterns import flatten, matches, unflatten
 
 VISION = "vision/"
@@ -30,10 +32,30 @@ class Trainable:
     frozen: patterns; a parameter in whose path one is found is frozen.
     vision_layers: how much of the vision encoder is trained: -1 all of it, 0
       nothing, k the last k layers and the norm behind them.
+    adapters: with them, they alone are trained, and what they name beside
+      them; the other two say nothing then.
   """
 
   frozen: tuple[str, ...] = ()
   vision_layers: int = -1
+  adapters: Lora | None = None
+
+  def __post_init__(self):
+    if self.adapters and (self.frozen or self.vision_layers != -1):
+      raise ValueError(
+        "with lora.rank above 0 the adapters are trained, and what lora.whole"
+        f" names; found optimizer.frozen {self.frozen} and"
+        f" optimizer.vision_layers {self.vision_layers} too: leave them () and"
+        " -1."
+      )
+
+  def merge(self, params: PyTree) -> PyTree:
+    """The parameters that the model computes with: adapters are in kernels."""
+    return self.adapters.merge(params) if self.adapters else params
+
+  def description(self) -> dict[str, Any] | None:
+    """Of the adapters, see `Lora.description`; None without."""
+    return self.adapters.description() if self.adapters else None
 
   def select(self, params: PyTree) -> PyTree:
     """The trained parameters alone.
@@ -64,9 +86,15 @@ class Trainable:
     return depth - self.vision_layers if 0 < self.vision_layers < depth else 0
 
   def parts(self, params: PyTree) -> tuple[str, ...]:
-    """Names of the model's parts of which something is trained."""
+    """Names of the model's parts in which something is trained, or adapted."""
     trained = jax.eval_shape(self.select, params)
-    return tuple(name for name in params if jax.tree.leaves(trained.get(name)))
+    adapted = trained.get(lora.PART, {})
+    return tuple(
+      name
+      for name in params
+      if name != lora.PART
+      and jax.tree.leaves((trained.get(name), adapted.get(name)))
+    )
 
   def describe(self, params: PyTree) -> str:
     """One sentence: how many parameters are trained, and of which parts."""
@@ -75,7 +103,11 @@ class Trainable:
       f"{name} {_size(trained.get(name, {})):,} of {_size(tree):,}"
       for name, tree in params.items()
     ]
-    whole = f"{_size(trained):,} of {_size(params):,} parameters are trained"
+    share = 100 * _size(trained) / _size(params)
+    whole = (
+      f"{_size(trained):,} of {_size(params):,} parameters ({share:.3g} %) are"
+      " trained"
+    )
     return f"{whole}: {', '.join(counts)}"
 
   def _split(self, params):
@@ -91,6 +123,9 @@ class Trainable:
         f" number of its last layers that are trained, from 0 to {depth};"
         f" found {self.vision_layers}."
       )
+    whole = set()
+    for pattern in self.adapters.whole if self.adapters else ():
+      whole.update(matches(pattern, list(leaves), "lora.whole"))
     trained, rest = {}, {}
     below = self.frozen_depth(params)
     for path, leaf in leaves.items():
@@ -98,6 +133,8 @@ class Trainable:
         rest[path.replace(STACK, FROZEN_STACK, 1)] = leaf[:below]
         leaf = leaf[below:]
       kept = path in frozen or not self._sees(path)
+      if self.adapters:
+        kept = not path.startswith(lora.PREFIX) and path not in whole
       (rest if kept else trained)[path] = leaf
     if not trained:
       raise ValueError(

@@ -65,6 +65,7 @@ def job_of(config: ConfigDict, num_rows: int | None = None) -> programs.Job:
     "num_microbatches": config.num_microbatches,
     "kind_names": tuple(kind.name for kind in data.kinds),
     "guard": {key: config[key] for key in guard.FIELDS},
+    "lora": config.lora.to_dict(),
   }
   images = data.images_per_row
   return programs.Job(sizes, compute, options, num_rows, data.seq_len, images)

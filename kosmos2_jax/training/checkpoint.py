@@ -15,17 +15,16 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
-from kosmos2_jax.training import guard, integrity
+from kosmos2_jax.training import choosing, guard, integrity
 from kosmos2_jax.training import state as state_lib
 from kosmos2_jax.training.matching import check_shapes
 from kosmos2_jax.training.processes import ALONE, Group
 from kosmos2_jax.training.state import TrainState
 from kosmos2_jax.training.workdir import open_folder
 
-FOLDER = "checkpoints"
+FOLDER = choosing.FOLDER
 BEST_MODES = ("max", "min")
 # In the metadata of a checkpoint: its step was to be evaluated, and was not.
 _OWED = "evaluation_owed"
@@ -49,6 +48,10 @@ class Checkpointer:
     best_mode: "max" or "min" is best.
     checksums: whether every byte that was written is looked at again, when a
       checkpoint is written and when it is restored; else names and sizes.
+    patience: evaluations without a better score after which `is_over` says so;
+      0: never.
+    patience: evaluations without a better score after which `is_over` says so;
+      0: never.
     say: takes a line about a damaged checkpoint, and about averages that begin
       or end with a restart.
     group: the processes; each writes its part, process 0 what is one thing.
@@ -66,6 +69,7 @@ class Checkpointer:
     best_metric: str = "",
     best_mode: str = "max",
     checksums: bool = True,
+    patience: int = 0,
     say: Callable[[str], None] = print,
     group: Group = ALONE,
   ):
@@ -75,7 +79,15 @@ class Checkpointer:
       raise ValueError(
         f"checkpoint.best_mode is one of {BEST_MODES}; found {best_mode!r}."
       )
+    if patience < 0 or (patience and not best_metric):
+      raise ValueError(
+        "checkpoint.patience is a number of evaluations, and needs a"
+        f" checkpoint.best_metric to look at; found {patience} and"
+        f" {best_metric!r}."
+      )
     self.best_metric = best_metric
+    self.patience = patience
+    self._best_mode = best_mode
     policies = [checkpoint_managers.LatestN(keep)]
     options = {}
     if best_metric:
@@ -175,6 +187,27 @@ class Checkpointer:
     except Exception as error:
       raise self._failure(error) from error
 
+  def best_step(self) -> int | None:
+    """The step with the best score, the first of equals; None for none."""
+    self.wait()
+    return choosing.best_step(
+      self._folder.parent, self.best_metric, self._best_mode
+    )
+
+  def is_over(self, step: int, eval_every: int) -> bool:
+    """Whether there is no hope left, `patience` evaluations after the best."""
+    if not self.patience or (found := self.best_step()) is None:
+      return False
+    return step - found >= self.patience * eval_every
+
+  def settle(self, state: TrainState, abstract: TrainState) -> TrainState:
+    """What a run ends with: with patience the best state, else this one."""
+    found = self.best_step() if self.patience else None
+    if found is None or found == int(state.step):
+      return state
+    self._say(f"the best checkpoint is that of step {found}, and is used")
+    return self.restore(abstract, found)
+
   def check(self) -> None:
     """Raises SaveError if the last save failed; costs next to nothing."""
     if self._saving and not self._manager.is_saving_in_progress():
@@ -219,7 +252,7 @@ class Checkpointer:
       step = self._group.from_main("the checkpoint to go on from", step)
       self._manager.reload()
     else:
-      find_step(self._folder, self._manager, step)
+      choosing.find_step(self._folder, self._manager, step)
       integrity.refuse(self._folder / str(step), checksums=self._checksums)
     saved = self._manager.item_metadata(step)
     place = self._folder / str(step)
@@ -319,7 +352,7 @@ class Checkpointer:
           f" {faults[newest]}); bring back a copy, or start in another"
           " --workdir."
         )
-      return find_step(self._folder, self._manager, None)
+      return choosing.find_step(self._folder, self._manager, None)
     for damaged, fault in faults.items():
       moved = integrity.set_aside(self._folder / str(damaged))
       self._say(
@@ -341,29 +374,6 @@ class Checkpointer:
       unfinished.replace(item / "metrics")
     self._group.wait("the scores")
     self._manager.reload()
-
-
-def newest_step(workdir: str | os.PathLike) -> int | None:
-  """Step of the newest checkpoint of a workdir, which is only looked at."""
-  folder = epath.Path(workdir) / FOLDER
-  if not folder.is_dir():
-    return None
-  names = [path.name for path in folder.iterdir()]
-  return max((int(name) for name in names if name.isdecimal()), default=None)
-
-
-def find_step(
-  folder: os.PathLike, manager: ocp.CheckpointManager, step: int | None
-) -> int:
-  """The step, or the newest one for None; FileNotFoundError without it."""
-  steps = sorted(manager.all_steps())
-  if not steps or (step is not None and step not in steps):
-    what = "any step" if step is None else f"step {step}"
-    raise FileNotFoundError(
-      f"there is no checkpoint of {what} in {str(folder)!r}; it has"
-      f" {steps or 'none'}."
-    )
-  return steps[-1] if step is None else step
 
 
 def handlers(*items: str, **options: Any) -> dict[str, ocp.CheckpointHandler]:

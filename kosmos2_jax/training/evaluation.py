@@ -35,6 +35,8 @@ class Evaluation:
       evaluation.
     group: the processes; each answers a part of the questions, and all have
       the scores.
+    merge: makes the model's parameters of those that are trained; see
+      `Trainable.merge`.
   """
 
   def __init__(
@@ -46,6 +48,7 @@ class Evaluation:
     batch_size: int,
     check: Callable[[], None] = lambda: None,
     group: Group = ALONE,
+    merge: Callable[[PyTree], PyTree] = lambda params: params,
   ):
     # Outside of the mesh, a kernel would be for one device.
     self._model = model.with_attention("xla")
@@ -55,6 +58,7 @@ class Evaluation:
     self._batch_size = batch_size
     self._check = check
     self._group = group
+    self._merge = merge
 
   def scorer(self, reporter: Reporter, num_pictures: int) -> loop.Evaluate:
     """The evaluation while training, for the loop.
@@ -131,7 +135,7 @@ class Evaluation:
     several = self._group.count > 1
     return Predictor(
       self._model,
-      whole_params(params) if several else params,
+      self._merge(whole_params(params) if several else params),
       self._tokenizer,
       step=step,
       batch_size=self._batch_size,

@@ -112,10 +112,12 @@ def run(
     profile: which steps are recorded, if any.
 
   Returns:
-    The state after `num_steps` updates, saved.
+    The state after `num_steps` updates, or fewer where the checkpointer's
+    patience is over; saved.
 
   Raises:
-    ValueError: if the state is past `num_steps` already.
+    ValueError: if the state is past `num_steps` already, or there is patience
+      and no evaluation.
     FloatingPointError: when the loss or the gradient is not finite, naming
       the step and the examples of its batch. Such a state is never saved.
     SaveError: within a step of the moment when a checkpoint failed.
@@ -125,6 +127,11 @@ def run(
   peak = timing.peak_flops(mesh.devices.flat)
   clock = timing.Timing(num_steps, peak)
   check_start(start, num_steps)
+  if checkpointer.patience and not (evaluate and eval_every):
+    raise ValueError(
+      f"checkpoint.patience is {checkpointer.patience} evaluations, but none is"
+      " made while training: set evals.every_steps, or checkpoint.patience=0."
+    )
   stop = stop or Stop()
   profile = profile or Profile()
   ledger = ledger or Ledger(None)
@@ -174,6 +181,7 @@ def run(
           ledger.spent("evaluation", step)
           evaluating = owed = False
 
+        scored = scores is not None or not fresh
         # 2. Save: after evaluating, so that the best can be told.
         if saving:
           with clock.during("checkpoint"):
@@ -183,8 +191,14 @@ def run(
           saves.saved()
           reporter.flush()
           ledger.spent("save", step)
-        if last:
+        if last or (scored and checkpointer.is_over(step, eval_every)):
           profile.stop()
+          if not last:
+            reporter.say(
+              f"stopped after {step} of {num_steps} steps: no better"
+              f" {checkpointer.best_metric} in"
+              f" {checkpointer.patience} evaluations"
+            )
           return state
         if profile.turns_at(step):
           # What is in flight belongs to what was before.

@@ -7,12 +7,12 @@ import jax
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
-from kosmos2_jax.optim import trainable
-from kosmos2_jax.training import integrity
+from kosmos2_jax.optim import lora, trainable
+from kosmos2_jax.training import choosing, integrity
 from kosmos2_jax.training import state as state_lib
-from kosmos2_jax.training.checkpoint import FOLDER, find_step, handlers
+from kosmos2_jax.training.checkpoint import FOLDER, handlers
 from kosmos2_jax.training.matching import check_shapes
-from kosmos2_jax.training.workdir import open_folder
+from kosmos2_jax.training.workdir import open_folder, read_lora
 
 
 def restore(
@@ -22,16 +22,17 @@ def restore(
   *,
   use_ema: bool = True,
 ) -> tuple[PyTree, int]:
-  """Reads the parameters alone, to the first device.
+  """Reads the parameters alone, to the first device, adapters merged.
 
   Args:
     workdir: a folder that `train.py` wrote.
     model: the module they are for.
-    step: which checkpoint; default: the newest.
+    step: which checkpoint; default: the newest, or of a run with patience the
+      best one.
     use_ema: takes averages for the parameters that have one.
 
   Returns:
-    The parameters and their step.
+    The model's parameters and their step.
 
   Raises:
     ValueError: naming the first parameter that is not as the model has it, or
@@ -40,9 +41,15 @@ def restore(
   """
   folder = open_folder(workdir) / FOLDER
   place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  wanted = jax.eval_shape(
+    lambda: state_lib.init_params(model, jax.random.key(0))
+  )
+  adapters = lora.described(read_lora(workdir))
+  if adapters is not None:
+    wanted = {**wanted, lora.PART: adapters.shapes(wanted)}
   abstract = jax.tree.map(
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
-    jax.eval_shape(lambda: state_lib.init_params(model, jax.random.key(0))),
+    wanted,
   )
   if not folder.is_dir():
     raise FileNotFoundError(
@@ -63,7 +70,9 @@ def restore(
   with ocp.CheckpointManager(
     folder, item_handlers=items, options=options
   ) as manager:
-    step = find_step(folder, manager, step)
+    if step is None:
+      step = choosing.chosen_step(workdir)
+    step = choosing.find_step(folder, manager, step)
     integrity.refuse(folder / str(step), part="params/")
     saved = manager.item_metadata(step)
     check_shapes(
@@ -87,6 +96,8 @@ def restore(
   params = restored.params
   if "ema_params" in wanted:
     params = trainable.put(params, restored.ema_params)
+  if adapters is not None:
+    params = adapters.merge(params)
   return params, step
 
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kosmos2_jax.training import checkpoint, loop
+from kosmos2_jax.training import choosing, loop
 from kosmos2_jax.training.checkpoint import Checkpointer
 from kosmos2_jax.training.ledger import Ledger
 from kosmos2_jax.training.metrics import Reporter
@@ -17,7 +17,7 @@ def check_start(workdir: str | os.PathLike, num_steps: int) -> None:
 
   Called before anything is written there.
   """
-  loop.check_start(checkpoint.newest_step(workdir) or 0, num_steps)
+  loop.check_start(choosing.newest_step(workdir) or 0, num_steps)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from kosmos2_jax import sharding
-from kosmos2_jax.optim import trainable
+from kosmos2_jax.optim import lora, trainable
+from kosmos2_jax.optim.lora import Lora
 from kosmos2_jax.optim.trainable import Trainable
 from kosmos2_jax.training import guard
 
@@ -28,7 +29,8 @@ class TrainState:
   Attributes:
     step: int32 scalar, updates made.
     params: the tree under `vision`, `resampler` and `decoder` (a model of
-      text alone has the last one only), float32.
+      text alone has the last one only), and `lora` where there are adapters,
+      float32.
     opt_state: of the optax transformation.
     guard: a `guard.Guard`, or None where no step is judged.
     ema_params: averages of the trained parameters, float32; None for none.
@@ -59,8 +61,11 @@ def init_params(model: nn.Module, key: jax.Array) -> PyTree:
   return model.init(key, tokens, images, image_mask)["params"]
 
 
-def _init(model, tx, seed):
-  params = init_params(model, jax.random.key(seed))
+def _init(model, tx, seed, adapters=None):
+  key = jax.random.key(seed)
+  params = init_params(model, key)
+  if adapters is not None:
+    params = {**params, lora.PART: lora.init(adapters, key)}
   return TrainState(
     jnp.zeros([], jnp.int32), params, tx.init(params), guard.fresh()
   )
@@ -71,6 +76,7 @@ def abstract_state(
   tx: optax.GradientTransformation,
   mesh: Mesh,
   averaged: Trainable | None = None,
+  adapters: Lora | None = None,
 ) -> TrainState:
   """Shape, dtype and place of every array of the state; computes nothing.
 
@@ -79,6 +85,7 @@ def abstract_state(
     tx: see `optim.make_optimizer`.
     mesh: see `sharding.make_mesh`.
     averaged: whose averages the state has; None for no averages.
+    adapters: which the state has beside the model's parameters, if any.
 
   Returns:
     A state of ShapeDtypeStructs that carry their shardings.
@@ -86,7 +93,11 @@ def abstract_state(
   Raises:
     ValueError: for a parameter that matches no partition rule.
   """
-  abstract = jax.eval_shape(lambda: _init(model, tx, 0))
+  shapes = None
+  if adapters is not None:
+    base = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
+    shapes = adapters.shapes(base)
+  abstract = jax.eval_shape(lambda: _init(model, tx, 0, shapes))
   if averaged is not None:
     ema_params = jax.eval_shape(averaged.select, abstract.params)
     abstract = abstract.replace(ema_params=ema_params)
@@ -131,9 +142,10 @@ def init_state(
       optimizer starts from zeros, whatever they are.
   """
   known = known or {}
+  adapters = abstract.params.get(lora.PART)
 
   def init():
-    state = _init(model, tx, seed)
+    state = _init(model, tx, seed, adapters)
     # Numbers that are not wanted are not made: XLA drops them.
     return state.replace(params=_without(state.params, known))
 
@@ -168,7 +180,10 @@ def begin_average(state: TrainState, abstract: TrainState) -> TrainState:
 
 
 def averaged_params(state: TrainState) -> PyTree:
-  """All parameters, the averages in the place of those that have one."""
+  """All parameters, the averages in the place of those that have one.
+
+  Adapters are apart from their kernels, see `Trainable.merge`.
+  """
   if state.ema_params is None:
     return state.params
   return trainable.put(state.params, state.ema_params)

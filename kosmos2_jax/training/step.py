@@ -60,6 +60,16 @@ def make_train_step(
     vision = model.vision.clone(frozen_depth=frozen_depth)
     model = model.clone(vision=vision)
   loss_fn = objective.make_loss_fn(model, kind_names)
+  dtype = model.decoder.dtype
+
+  def whole(trained, rest):
+    """The model's parameters, in the compute type."""
+    params = trainable.join(trained, rest)
+    if not rule.adapters:
+      return params
+    # In float32, or what adapters change would be lost in rounding; cast
+    # behind that, where a kernel still lies in parts on its devices.
+    return casting.to_compute(rule.merge(params), dtype)
 
   def sums(params, batch, key, divisor):
     """Gradient of a part's share of the loss, and what was counted."""
@@ -68,7 +78,7 @@ def make_train_step(
     trained, rest = params
 
     def share(trained):
-      loss, counted = loss_fn(trainable.join(trained, rest), batch, key)
+      loss, counted = loss_fn(whole(trained, rest), batch, key)
       # Divided here, where it is one number, and not as gradients, which
       # would be one pass more over all of them.
       return loss / divisor, counted
@@ -103,8 +113,9 @@ def make_train_step(
   def update(state, batch):
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     trained = rule.select(state.params)
-    dtype = model.decoder.dtype
-    params = casting.to_compute((trained, rule.rest(state.params)), dtype)
+    params = (trained, rule.rest(state.params))
+    if not rule.adapters:
+      params = casting.to_compute(params, dtype)
     grads, counted = accumulate(params, batch, key)
     updates, opt_state = optimizer.tx.update(grads, state.opt_state, trained)
     metrics = objective.metrics_of(counted, kind_names) | {

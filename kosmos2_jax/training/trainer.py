@@ -16,6 +16,11 @@ from kosmos2_jax.training.guard import Policy
 from kosmos2_jax.training.state import TrainState
 from kosmos2_jax.training.step import TrainStep
 
+# Arguments of `make_trainer` that a config has under these names: as numbers,
+# and as sections.
+NUMBERS = ("num_steps", "seed", "num_microbatches")
+SECTIONS = ("optimizer", "mesh", "lora")
+
 
 class Trainer(NamedTuple):
   """What a run computes with.
@@ -46,6 +51,7 @@ def make_trainer(
   num_microbatches: int = 1,
   kind_names: Sequence[str] = (),
   guard: Mapping[str, Any] | None = None,
+  lora: Mapping[str, Any] | None = None,
   devices: Sequence[jax.Device] | None = None,
 ) -> Trainer:
   """Builds the step of a run; computes and allocates nothing.
@@ -60,6 +66,7 @@ def make_trainer(
     num_microbatches: see `step.make_train_step`.
     kind_names: see there.
     guard: arguments of `guard.Policy`.
+    lora: see `optim.make_optimizer`.
     devices: default: all there are. They may be descriptions of devices that
       are somewhere else; the step can then be compiled and not be run.
 
@@ -73,9 +80,11 @@ def make_trainer(
     compute.get("dtype", "float32"),
   )
   model = presets.build(sizes, **{**compute, "attention": name})
-  rule = optim.make_optimizer(num_steps=num_steps, **optimizer)
+  rule = optim.make_optimizer(num_steps=num_steps, lora=lora, **optimizer)
   averaged = rule.trainable if rule.ema_decay is not None else None
-  abstract = state_lib.abstract_state(model, rule.tx, placed, averaged)
+  abstract = state_lib.abstract_state(
+    model, rule.tx, placed, averaged, rule.trainable.adapters
+  )
   train_step = step_lib.make_train_step(
     model,
     rule,

@@ -1,7 +1,8 @@
 """The folder of a run: what is needed to use it without anything else.
 
 config.json              the config it was last started with
-model.json               {"sizes": …, "dtype": …}, see `models.presets.build`
+model.json               {"sizes": …, "dtype": …}, see `models.presets.build`,
+                         and "lora" where there are adapters, see `optim.lora`
 sentencepiece.bpe.model  its tokenizer
 checkpoints/ metrics/    see `checkpoint` and `metrics`
 metrics.jsonl wandb.json see `writers` and `wandb_writer`
@@ -33,6 +34,12 @@ def open_folder(workdir: str | os.PathLike) -> epath.Path:
   return epath.Path(os.path.abspath(workdir) if local else workdir)
 
 
+def read_lora(workdir: str | os.PathLike) -> dict[str, Any] | None:
+  """What a run's `MODEL_FILE` says of adapters; None if it has none."""
+  file = open_folder(workdir) / MODEL_FILE
+  return json.loads(file.read_text()).get("lora") if file.exists() else None
+
+
 def describe_run(
   workdir: str | os.PathLike,
   config_json: str | None,
@@ -40,6 +47,7 @@ def describe_run(
   dtype: str,
   tokenizer_model: bytes,
   *,
+  lora: Mapping[str, Any] | None = None,
   group: Group = ALONE,
 ) -> list[str]:
   """Writes the description of a run, or compares it with the one there is.
@@ -52,6 +60,7 @@ def describe_run(
     sizes: of the model, see `models.presets`.
     dtype: compute type of the model.
     tokenizer_model: the bytes of a SentencePiece model.
+    lora: describes the adapters, if there are any; see `optim.lora`.
     group: the processes of the run.
 
   Returns:
@@ -69,14 +78,16 @@ def describe_run(
     group.wait("the workdir")
     _check_shared(folder)
     return []
-  changes = _describe(folder, config_json, sizes, dtype, tokenizer_model)
+  model = {"sizes": sizes, "dtype": dtype}
+  if lora is not None:
+    model["lora"] = lora
+  changes = _describe(folder, config_json, model, tokenizer_model)
   group.wait("the workdir")
   return changes
 
 
-def _describe(folder, config_json, sizes, dtype, tokenizer_model):
+def _describe(folder, config_json, model, tokenizer_model):
   folder.mkdir(parents=True, exist_ok=True)
-  model = {"sizes": sizes, "dtype": dtype}
   advice = "restore the old value, or start in another --workdir."
   changes = _changes(_read(folder / MODEL_FILE), model)
   if changes:

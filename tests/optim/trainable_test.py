@@ -139,8 +139,8 @@ def test_parts_of_which_something_is_trained(params, rule, parts):
 
 def test_what_is_trained_is_told(params):
   assert Trainable(("^decoder/",), 0).describe(params) == (
-    "1,424 of 26,240 parameters are trained: decoder 0 of 14,912, resampler"
-    " 1,424 of 1,424, vision 0 of 9,904"
+    "1,424 of 26,240 parameters (5.43 %) are trained: decoder 0 of 14,912,"
+    " resampler 1,424 of 1,424, vision 0 of 9,904"
   )
 
 

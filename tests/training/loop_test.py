@@ -379,3 +379,48 @@ def test_averages_are_evaluated(single, tmp_path):
   assert step == NUM_STEPS
   _same(params["resampler"], mean)
   _same(params["decoder"], state.params["decoder"])
+
+
+def _patient(single, workdir, scores, **options):
+  """A run of 6 steps, asked after each, that waits for two evaluations."""
+  asked = []
+
+  def evaluate(params, step):
+    del params
+    asked.append(step)
+    return {"rec/accuracy": scores[step - 1]}
+
+  keep = {"best_metric": "rec/accuracy", "patience": 2}
+  state, out = _run(
+    single, workdir, keep=keep, evaluate=evaluate, eval_every=1, **options
+  )
+  return int(state.step), asked, out
+
+
+def test_a_run_ends_where_it_is_no_longer_better(single, tmp_path):
+  scores = [0.1, 0.5, 0.4, 0.5, 0.9, 0.9]
+  step, asked, out = _patient(single, tmp_path, scores)
+  assert (step, asked) == (4, [1, 2, 3, 4])
+  assert "stopped after 4 of 6 steps: no better rec/accuracy in 2" in out
+  with checkpoint.Checkpointer(
+    tmp_path, best_metric="rec/accuracy", patience=2
+  ) as checkpointer:
+    # The best one is kept though `keep` is 1, and is what is left of the run.
+    assert checkpointer.all_steps() == [2, 4]
+    last = checkpointer.restore(single.abstract)
+    settled = checkpointer.settle(last, single.abstract)
+    assert (int(last.step), int(settled.step)) == (4, 2)
+  # The same command again trains nothing.
+  step, asked, _ = _patient(single, tmp_path, scores)
+  assert (step, asked) == (4, [])
+
+
+def test_a_run_that_gets_better_goes_to_its_end(single, tmp_path):
+  step, asked, _ = _patient(single, tmp_path, [0.1, 0.2, 0.1, 0.3, 0.3, 0.4])
+  assert (step, asked) == (6, [1, 2, 3, 4, 5, 6])
+
+
+def test_patience_without_evaluation_is_refused(single, tmp_path):
+  keep = {"best_metric": "rec/accuracy", "patience": 2}
+  with pytest.raises(ValueError, match=r"set evals\.every_steps"):
+    _run(single, tmp_path, keep=keep)

@@ -68,7 +68,10 @@ def build(
   devices = jax.devices()[: int(np.prod(mesh_shape))]
   mesh = sharding.make_mesh(mesh_shape, devices)
   averaged = optimizer.trainable if optimizer.ema_decay else None
-  abstract = state_lib.abstract_state(model, optimizer.tx, mesh, averaged)
+  adapters = optimizer.trainable.adapters
+  abstract = state_lib.abstract_state(
+    model, optimizer.tx, mesh, averaged, adapters
+  )
   train_step = step_lib.make_train_step(
     model,
     optimizer,
