@@ -1,21 +1,15 @@
 """The page itself: what stands where, and who is asked when."""
 
-import functools
 import importlib.resources
-import logging
 import os
-from collections.abc import Iterator
 from typing import Any
 
-from kosmos2_jax.page import asking, html
-from kosmos2_jax.page import limits as limits_lib
-from kosmos2_jax.page.limits import Limits, Picture
+from kosmos2_jax.page import html
+from kosmos2_jax.page.handlers import EMPTY, Handlers
+from kosmos2_jax.page.limits import Limits
 from kosmos2_jax.predictor import Predictor
-from kosmos2_jax.text.grounded import GroundedText
 
 TITLE = "kosmos2_jax"
-_EMPTY = '<div class="k2-empty">Drop a picture into the field above.</div>'
-_NO_PICTURE = "Choose a picture first."
 # Uploads are deleted after so many seconds.
 _KEPT_SECONDS = 3600
 
@@ -35,7 +29,7 @@ def build(predictor: Predictor, limits: Limits, name: str = "") -> Any:
   os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
   import gradio as gr
 
-  ask = _Asking(predictor, limits)
+  ask = Handlers(predictor, limits, unchanged=gr.skip())
   with gr.Blocks(
     title=TITLE,
     analytics_enabled=False,
@@ -47,7 +41,7 @@ def build(predictor: Predictor, limits: Limits, name: str = "") -> Any:
       with gr.Column(scale=5):
         file = gr.File(label="Picture", height=120, elem_id="k2-file")
         with gr.Column(elem_id="k2-stage", min_width=200):
-          shown = gr.HTML(_EMPTY, elem_id="k2-picture")
+          shown = gr.HTML(EMPTY, elem_id="k2-picture")
           boxes = gr.HTML("", elem_id="k2-overlay")
       with gr.Column(scale=4):
         problem = gr.HTML(html.error(""), elem_id="k2-problem")
@@ -104,7 +98,7 @@ def build(predictor: Predictor, limits: Limits, name: str = "") -> Any:
     quick = {"show_progress": "hidden", "queue": True}
     file.upload(ask.open, file, [picture, shown, *outputs], **quick)
     file.clear(
-      lambda: (None, _EMPTY, "", "", html.error("")),
+      lambda: (None, EMPTY, "", "", html.error("")),
       None,
       [picture, shown, *outputs],
       **quick,
@@ -170,164 +164,3 @@ def launch(page: Any, limits: Limits, host: str, port: int, **more: Any) -> Any:
     js=files.joinpath("page.js").read_text("utf-8"),
     **more,
   )
-
-
-def _told(outputs: int, problem_at: int = -1):
-  """Makes a handler's errors sentences on the page.
-
-  Args:
-    outputs: how many values the handler yields.
-    problem_at: which of them says what is wrong; the others stay.
-  """
-
-  def wrap(function):
-    @functools.wraps(function)
-    def handler(*args) -> Iterator[Any]:
-      import gradio as gr
-
-      sentence = ""
-      try:
-        yield from function(*args)
-        return
-      except (ValueError, FileNotFoundError, TypeError) as error:
-        sentence = " ".join(str(error).split())
-      except Exception as error:
-        # A visitor is told that it is not his fault; the log says where.
-        logging.exception("the page failed")
-        sentence = f"The page has a fault: {type(error).__name__}."
-      values = [gr.skip()] * outputs
-      values[problem_at] = html.error(sentence)
-      yield tuple(values)
-
-    return handler
-
-  return wrap
-
-
-class _Asking:
-  """What the buttons do, for one predictor."""
-
-  def __init__(self, predictor: Predictor, limits: Limits):
-    self._predictor = predictor
-    self._limits = limits
-    self._size = predictor.model.vision.image_size
-
-  @_told(5)
-  def open(self, path: str | None):
-    """Shows an uploaded picture."""
-    if path is None:
-      return
-    # What was there is gone even where the new file is refused.
-    yield None, _EMPTY, "", "", html.error("")
-    picture = limits_lib.open_picture(path, self._size, self._limits)
-    image = html.picture(
-      picture.url, picture.name, picture.width, picture.height
-    )
-    yield picture, image, "", "", html.error("")
-
-  @_told(3)
-  def caption(self, picture: Picture | None, detailed: str, *controls):
-    """A caption of the picture."""
-    yield from self._show(
-      asking.caption(
-        self._predictor,
-        _needed(picture),
-        detailed == "Detailed",
-        self._options(controls),
-        self._limits,
-      )
-    )
-
-  @_told(3)
-  def locate(self, picture: Picture | None, expression: str, *controls):
-    """Boxes of what is described."""
-    del controls  # Its boxes are the most probable.
-    picture = _needed(picture)
-    expression = limits_lib.words(expression, "what to find", self._limits)
-    if "<" in expression:
-      raise ValueError("What to find must be plain words, without <.")
-    yield from self._show(asking.locate(self._predictor, picture, expression))
-
-  @_told(3)
-  def describe(self, picture: Picture | None, corners: str, *controls):
-    """Words for what is in a box."""
-    yield from self._show(
-      asking.describe(
-        self._predictor,
-        _needed(picture),
-        limits_lib.box(corners),
-        self._options(controls),
-        self._limits,
-      )
-    )
-
-  @_told(3)
-  def answer(self, picture: Picture | None, question: str, *controls):
-    """The answer to a question."""
-    picture = _needed(picture)
-    question = limits_lib.words(question, "a question", self._limits)
-    messages = [{"role": "user", "content": [picture.seen, question]}]
-    yield from self._show(
-      asking.reply(
-        self._predictor,
-        messages,
-        [picture],
-        self._options(controls),
-        self._limits,
-      )
-    )
-
-  @_told(6)
-  def chat(self, picture: Picture | None, talk: tuple, message: str, *controls):
-    """The answer to a message, after all that was said.
-
-    `talk` holds (role, text, picture) of each message; a picture stands with
-    the message it was first shown with.
-    """
-    message = limits_lib.words(message, "a message", self._limits)
-    if len(talk) + 2 > self._limits.messages:
-      raise ValueError(
-        f"The conversation has {len(talk)} messages and the limit is"
-        f" {self._limits.messages}: begin anew."
-      )
-    shown_last = next((one[2] for one in reversed(talk) if one[2]), None)
-    is_new = picture is not None and picture != shown_last
-    said = GroundedText(message, ())
-    talk = (*talk, ("user", said, picture if is_new else None))
-    messages, pictures = [], []
-    for role, text, shown in talk:
-      content = [text if role == "assistant" else text.text]
-      if shown:
-        pictures.append(shown)
-        content = [shown.seen, *content]
-      messages.append({"role": role, "content": content})
-    options = self._options(controls)
-    for found in asking.reply(
-      self._predictor, messages, pictures, options, self._limits
-    ):
-      whole = (*talk, ("assistant", found.text, None))
-      turns = [(role, text) for role, text, _ in whole]
-      overlay = html.overlay(found.text.phrases) if pictures else ""
-      yield (
-        whole,
-        html.talk(turns, found.done, found.note),
-        "",
-        overlay,
-        "",
-        html.error(""),
-      )
-
-  def _options(self, controls: tuple) -> dict[str, Any]:
-    return limits_lib.sampling(*controls, self._limits)
-
-  def _show(self, answers: Iterator[asking.Found]):
-    yield "", "", html.error("")
-    for found in answers:
-      text = html.answer(found.text, found.entry, found.note, found.done)
-      yield html.overlay(found.text.phrases), text, html.error("")
-
-
-def _needed(picture: Picture | None) -> Picture:
-  if picture is None:
-    raise ValueError(_NO_PICTURE)
-  return picture
