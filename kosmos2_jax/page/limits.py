@@ -178,8 +178,8 @@ def sampling(
     ValueError: a number is missing or out of range.
   """
   asked = {
-    "temperature": _number(temperature, "temperature", 0, 2),
-    "top_p": _number(top_p, "top-p", 0.01, 1),
+    "temperature": float(_number(temperature, "temperature", 0, 2)),
+    "top_p": float(_number(top_p, "top-p", 0.01, 1)),
     "top_k": int(_number(top_k, "top-k", 0, 1_000)),
     "seed": int(_number(seed, "seed", 0, 2**31 - 1)),
     "max_new_tokens": int(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kosmos2_jax.page import asking
 from kosmos2_jax.page.handlers import Handlers
 from kosmos2_jax.page.limits import Limits
 
@@ -34,8 +35,12 @@ def test_a_mistake_is_a_sentence_and_the_rest_stays(name, given, sentence):
   assert set(values[:-1]) == {UNCHANGED}
 
 
-def test_a_fault_of_the_page_is_told_without_its_details(caplog):
-  # `None` has no `chat_prompt`.
+def test_a_fault_of_the_page_is_told_without_its_details(monkeypatch, caplog):
+  def fail(*_):
+    raise RuntimeError("a secret")
+
+  monkeypatch.setattr(asking, "reply", fail)
   [values] = make(None).chat(None, (), "Hello", *CONTROLS)
-  assert "The page has a fault: AttributeError." in values[-1]
-  assert "chat_prompt" in caplog.text
+  assert "The page has a fault: RuntimeError." in values[-1]
+  assert "secret" not in values[-1]
+  assert "a secret" in caplog.text
