@@ -16,10 +16,11 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 # Commands leave nothing behind in the checkout but what they are asked for.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help install train test check lint format
+.PHONY: help install train demo test check lint format
 
 help:
 	@echo "make train    learn the coloured shapes, write runs/shapes"
+	@echo "make demo     a page that shows runs/shapes: captions, boxes, chat"
 	@echo "make test     lint and all tests"
 	@echo "make check    lint and the fast tests"
 	@echo "make lint     ruff: format and rules"
@@ -43,6 +44,12 @@ $(STAMP): pyproject.toml requirements.txt
 train: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
 train: $(STAMP)
 	$(BIN)/python train.py --config=configs/shapes.py --workdir=runs/shapes $(ARGS)
+
+# What `make train` leaves, or another: make demo CHECKPOINT=kosmos-2-patch14-224
+CHECKPOINT ?= runs/shapes
+demo: $(STAMP)
+	@test -e $(CHECKPOINT) || { echo "Expected a checkpoint in $(CHECKPOINT) and found none: run 'make train' first (about eleven minutes on two cores), or name another, as in 'make demo CHECKPOINT=PATH'." >&2; exit 1; }
+	$(BIN)/python -m kosmos2_jax.tools.demo --checkpoint=$(CHECKPOINT) $(ARGS)
 
 # Without the last flag, a worker that crashes leaves pytest waiting for ever.
 PYTEST := -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart=0

@@ -9,34 +9,33 @@ frozen dataclasses come out, never an array of a device. Neither TensorFlow
 nor torch is imported.
 """
 
-import dataclasses
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 
 from kosmos2_jax.convert import loading
-from kosmos2_jax.generation import placement
-from kosmos2_jax.generation.answers import Generation, leading_boxes
-from kosmos2_jax.generation.beams import BeamOptions
+from kosmos2_jax.generation import chatting, few_shot, placement, prompting
+from kosmos2_jax.generation.answers import before_another, leading_boxes
 from kosmos2_jax.generation.constraints import BoxGrammar
-from kosmos2_jax.generation.engine import Engine
-from kosmos2_jax.generation.prompting import ImageLike, Text
-from kosmos2_jax.generation.requests import Answer
+from kosmos2_jax.generation.few_shot import SolvedExample
+from kosmos2_jax.generation.generator import MAX_NEW_TOKENS, Generator
+from kosmos2_jax.generation.prompting import ImageLike
 from kosmos2_jax.generation.sampling import Options
 from kosmos2_jax.text import markup
 from kosmos2_jax.text import prompts as prompt_texts
 from kosmos2_jax.text.grounded import Box, GroundedText
 from kosmos2_jax.text.vocab import OBJECT
 
-MAX_NEW_TOKENS = 256
 MAX_BOX_TOKENS = 32  # room for ten boxes of one expression
 
 
-class Predictor(Engine):
+class Predictor(Generator):
   """A model with its weights and its tokenizer, ready to be asked.
 
-  What it holds, and `score`, `encode` and `logits`, are those of `Engine`.
+  What it holds, `score`, `encode` and `logits` are those of `Engine`,
+  `generate` and `stream` those of `Generator`.
   """
 
   @classmethod
@@ -86,94 +85,6 @@ class Predictor(Engine):
       placement=placed,
     )
 
-  def generate(
-    self,
-    prompts: Sequence[Text],
-    images: Sequence[ImageLike | Sequence[ImageLike] | None] | None = None,
-    *,
-    max_new_tokens: int = MAX_NEW_TOKENS,
-    min_new_tokens: int = 0,
-    temperature: float = 0.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    no_repeat_ngram_size: int | None = None,
-    num_beams: int = 1,
-    length_penalty: float = 1.0,
-    early_stopping: bool | str = False,
-    num_results: int = 1,
-    constrain_boxes: bool = False,
-    seed: int | Sequence[int] = 0,
-  ) -> list[Generation]:
-    """Continues prompts, each up to `</s>`.
-
-    Args:
-      prompts: any lengths, as text or as ids. Pictures come before the text,
-        in order, unless the prompt says where with one `<image>` for each.
-      images: for each prompt None, one picture, or a list of them; None if
-        no prompt has any.
-      max_new_tokens: where an answer is cut off.
-      min_new_tokens: `</s>` is forbidden before so many tokens.
-      temperature: 0 takes the most probable token each time, else tokens are
-        drawn.
-      top_k: see `generation.sampling.Options`.
-      top_p: see there.
-      no_repeat_ngram_size: see there; None is the checkpoint's own default.
-      num_beams: above 1, beam search; see `generation.beams.BeamOptions`.
-      length_penalty: see there.
-      early_stopping: see there.
-      num_results: answers for each prompt, at most `num_beams`; those behind
-        the best one are its `alternatives`.
-      constrain_boxes: every `<object>` holds well-formed boxes.
-      seed: one for all prompts, or one for each. An answer depends on its
-        own prompt and seed only, not on the batch it is in.
-
-    Raises:
-      FileNotFoundError, TypeError: for a picture that cannot be read.
-      ValueError: for a picture that cannot be read, a wrong number of
-        pictures, a number out of range, or a prompt that leaves no room for
-        the answer.
-    """
-    if no_repeat_ngram_size is None:
-      no_repeat_ngram_size = self.no_repeat_ngram_size
-    options = Options(
-      temperature=temperature,
-      top_k=top_k,
-      top_p=top_p,
-      min_new_tokens=min_new_tokens,
-      no_repeat_ngram_size=no_repeat_ngram_size,
-      boxes=BoxGrammar(self.tokenizer.vocab) if constrain_boxes else None,
-    )
-    beam = None
-    if num_beams != 1 or num_results != 1:
-      beam = BeamOptions(num_beams, length_penalty, early_stopping, num_results)
-    eos_id = self.tokenizer.vocab.eos_id
-    rows = self._rows(prompts, images, max_new_tokens)
-    seeds = [seed] * len(prompts) if isinstance(seed, int) else list(seed)
-    if len(seeds) != len(prompts):
-      raise ValueError(
-        f"there are {len(prompts)} prompts and {len(seeds)} seeds; give one"
-        " for all, or one for each."
-      )
-    answers = []
-    for several in self._generate(
-      rows, max_new_tokens, eos_id, options, beam, seeds
-    ):
-      best, *others = [self._read(answer) for answer in several]
-      answers.append(dataclasses.replace(best, alternatives=tuple(others)))
-    return answers
-
-  def _read(self, answer: Answer) -> Generation:
-    tokens, log_probs, score = answer
-    finished = bool(tokens) and tokens[-1] == self.tokenizer.vocab.eos_id
-    size = len(tokens) - finished
-    return Generation(
-      self.tokenizer.decode(tokens[:size]),
-      tuple(tokens[:size]),
-      tuple(log_probs[:size]),
-      finished,
-      score,
-    )
-
   def ground(
     self,
     image: ImageLike,
@@ -206,7 +117,12 @@ class Predictor(Engine):
     ]
 
   def locate(
-    self, image: ImageLike, expression: str, *, constrained: bool = True
+    self,
+    image: ImageLike,
+    expression: str,
+    *,
+    constrained: bool = True,
+    examples: Sequence[SolvedExample] = (),
   ) -> list[Box]:
     """Returns the boxes of what an expression describes, best first.
 
@@ -219,11 +135,15 @@ class Predictor(Engine):
       constrained: the answer can be nothing but well-formed boxes: a prefill
         and two steps for one box. Else the model writes what it likes, and an
         answer that is no list of boxes gives an empty list.
+      examples: solved ones that are shown before, in order; each has a picture
+        of its own, an expression and its box, normalised `x1, y1, x2, y2`.
 
     Raises:
       FileNotFoundError, TypeError, ValueError: see `generate`.
     """
-    [boxes] = self.locate_batch([image], [expression], constrained=constrained)
+    [boxes] = self.locate_batch(
+      [image], [expression], constrained=constrained, examples=examples
+    )
     return sorted(boxes, key=lambda box: -box.score)
 
   def locate_batch(
@@ -235,6 +155,7 @@ class Predictor(Engine):
     max_new_tokens: int = MAX_BOX_TOKENS,
     as_prompts: bool = False,
     no_repeat_ngram_size: int = 0,
+    examples: Sequence[SolvedExample] = (),
   ) -> list[list[Box]]:
     """`locate` for several pictures; boxes in the order they were written.
 
@@ -248,6 +169,7 @@ class Predictor(Engine):
       max_new_tokens: where an answer is cut off; three for each box.
       as_prompts: the expressions are whole prompts, which end with a phrase.
       no_repeat_ngram_size: see `generation.sampling.Options`.
+      examples: see `locate`; the same before every expression.
 
     Raises:
       FileNotFoundError, TypeError, ValueError: see `generate`.
@@ -256,6 +178,9 @@ class Predictor(Engine):
     prompts = list(expressions)
     if not as_prompts:
       prompts = [prompt_texts.refer(expression) for expression in prompts]
+    prompts, pictures = few_shot.references(
+      examples, prompts, images, vocab.num_bins
+    )
     boxes = None
     if constrained:
       boxes = BoxGrammar(vocab)
@@ -263,7 +188,7 @@ class Predictor(Engine):
     options = Options(boxes=boxes, no_repeat_ngram_size=no_repeat_ngram_size)
     # The answer is over where its list of boxes is: nothing after is read.
     answers = self._generate(
-      self._rows(prompts, images, max_new_tokens),
+      self._rows(prompts, pictures, max_new_tokens),
       max_new_tokens,
       vocab.object_end_id,
       options,
@@ -282,6 +207,7 @@ class Predictor(Engine):
     *,
     max_new_tokens: int = MAX_NEW_TOKENS,
     rounding: str = "floor",
+    examples: Sequence[SolvedExample] = (),
   ) -> str:
     """Returns words for what is in a box: an expression that refers to it.
 
@@ -290,21 +216,22 @@ class Predictor(Engine):
       box_xyxy: `x1, y1, x2, y2`, normalised to 0..1, origin at the top left.
       max_new_tokens: where the answer is cut off.
       rounding: of the lower right corner; see `encode`.
+      examples: see `locate`. The rule against repeated n-grams sees them, too.
 
     Raises:
       FileNotFoundError, TypeError: see `generate`.
       ValueError: see there; or a box that is none.
     """
-    x1, y1, x2, y2 = box_xyxy
-    if not (x1 <= x2 and y1 <= y2):
-      raise ValueError(
-        f"a box is x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, normalised to"
-        f" 0..1; got {tuple(box_xyxy)}."
-      )
-    num_bins = self.tokenizer.vocab.num_bins
-    prompt = prompt_texts.describe(box_xyxy, num_bins, rounding)
-    [answer] = self.generate([prompt], [image], max_new_tokens=max_new_tokens)
-    return markup.parse(answer.tokens, self.tokenizer).text
+    vocab = self.tokenizer.vocab
+    grid = vocab.num_bins, rounding
+    prompt = prompt_texts.describe(prompting.checked_box(box_xyxy), *grid)
+    prompt, pictures = few_shot.description(examples, prompt, image, *grid)
+    [answer] = self.generate(
+      [prompt], [pictures], max_new_tokens=max_new_tokens
+    )
+    return markup.parse(
+      before_another(answer.tokens, vocab), self.tokenizer
+    ).text
 
   def answer(
     self,
@@ -321,3 +248,48 @@ class Predictor(Engine):
     prompt = prompt_texts.question(question)
     [answer] = self.generate([prompt], [image], max_new_tokens=max_new_tokens)
     return markup.parse(answer.tokens, self.tokenizer).text
+
+  def chat(
+    self,
+    messages: Sequence[chatting.ChatMessage],
+    *,
+    grounded: bool = True,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    **options: Any,
+  ) -> GroundedText:
+    """Returns the answer to the last message of a conversation, with boxes.
+
+    Args:
+      messages: in order, each `{"role": "user", "content": ...}`; roles are
+        "system", "user" and "assistant", the last message is the user's. A
+        content is a text, or a list of texts and pictures in the order in
+        which they are shown: pictures as PIL images, arrays, `pathlib.Path`s
+        or `{"image": ...}`. An answer that `chat` returned may be given as it
+        is; then its boxes are told, too.
+      grounded: asks for boxes in the answer.
+      max_new_tokens: where the answer is cut off.
+      **options: of `generate`, such as `temperature`.
+
+    Raises:
+      FileNotFoundError, TypeError: see `generate`.
+      ValueError: see there; or messages that are none, or for which the
+        context is too short.
+    """
+    prompt = self.chat_prompt(messages, grounded=grounded)
+    [answer] = self.generate(
+      [prompt.tokens],
+      [prompt.images],
+      max_new_tokens=max_new_tokens,
+      **options,
+    )
+    return markup.parse(answer.tokens, self.tokenizer)
+
+  def chat_prompt(
+    self, messages: Sequence[chatting.ChatMessage], *, grounded: bool = True
+  ) -> chatting.ChatPrompt:
+    """Returns what `generate` and `stream` take of a conversation.
+
+    Raises:
+      ValueError: see `chat`.
+    """
+    return chatting.prompt_of(messages, self.tokenizer, grounded)

@@ -46,7 +46,7 @@ _INPUT = _k("input") | {"data"}
 _MATHS = _k("models losses chunked_loss sharding activations optim")
 _RUNNING = _k(
   "training generation evals convert predictor visualize drawing benchmarks"
-  " compiling"
+  " compiling page"
 )
 _ROOTS = _k("tools") | set(SCRIPTS)
 _COMMAND_LINE = _k("command_line")
@@ -98,11 +98,11 @@ COMMANDS = {
 }
 NOWHERE = {"torch", "torchvision", "transformers", "apache_beam", "wandb"}
 NOWHERE |= {"pycocoevalcap", "pycocotools", "lm_eval", "lmms_eval"}
-NOWHERE |= {"datasets", "huggingface_hub", "tqdm"}
+NOWHERE |= {"datasets", "huggingface_hub", "tqdm", "gradio"}
 NOWHERE |= {"spacy", "py3langid"}
 # Who may ask for them, when called and not before: the reader of PyTorch's own
 # file format, the comparisons with the library itself, builders that read with
-# Beam, scorers of others, and the writer for who uses Weights & Biases.
+# Beam, scorers of others, the page, and the writer for Weights & Biases.
 ASKERS = {
   "data.building.beam_build": {"apache_beam"},
   "data.grit.build.detectors": {"torch", "transformers"},
@@ -123,6 +123,7 @@ ASKERS = {
   "kosmos2_jax.evals.scoring.coco_scorers": {"pycocoevalcap"},
   "kosmos2_jax.evals.scoring.detection": {"pycocotools"},
   "kosmos2_jax.input.peer": {"transformers"},
+  "kosmos2_jax.page.blocks": {"gradio"},
   "kosmos2_jax.tools.lm_eval": {"lm_eval"},
   "kosmos2_jax.tools.lmms_eval": {"lmms_eval"},
   "kosmos2_jax.training.wandb_writer": {"wandb"},

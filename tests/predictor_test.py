@@ -412,6 +412,79 @@ def test_describe_and_answer_give_words(predictor, monkeypatch):
     taught.describe(PICTURES[0], (0.5, 0.1, 0.1, 0.5))
 
 
+def test_solved_examples_come_first(predictor, monkeypatch):
+  """With their pictures; a further example by the model itself is cut off."""
+  vocab = TOKENIZER.vocab
+  words = TOKENIZER.encode("a red circle")
+  taught = teach(
+    monkeypatch,
+    predictor,
+    [*words, vocab.image_id, *TOKENIZER.encode("two"), vocab.eos_id],
+  )
+  rows = []
+  decode = taught._generate
+
+  def remember(given, *rest, **named):
+    rows.extend(given)
+    return decode(rows, *rest, **named)
+
+  monkeypatch.setattr(taught, "_generate", remember)
+  examples = [
+    (PICTURES[1], "a blue star", (0.0, 0.0, 0.5, 0.5)),
+    (PICTURES[2], "a cross", (0.5, 0.5, 1.0, 1.0)),
+  ]
+  box = (0.0, 0.0, 1.0, 1.0)
+  said = taught.describe(PICTURES[0], box, examples=examples)
+  assert said == "a red circle"
+  assert taught.locate(PICTURES[0], "a dog", examples=examples) == []
+  pictures = [prepare_image(PICTURES[i], SIZE) for i in (1, 2, 0)]
+  for row in rows:
+    assert len(row.images) == 3
+    for found, wanted in zip(row.images, pictures, strict=True):
+      np.testing.assert_array_equal(found, wanted)
+    # Each `<image>` of a text is followed by the slots of one picture.
+    assert row.tokens.count(vocab.image_end_id) == 3
+    assert row.tokens.count(vocab.grounding_id) == 3
+  asked = TOKENIZER.decode(rows[1].tokens).rsplit("</image>", 1)[1]
+  assert asked == "<grounding><phrase> a dog</phrase><object>"
+
+
+def test_chat_reads_boxes_and_counts_tokens(predictor, monkeypatch):
+  vocab = TOKENIZER.vocab
+  answer = TOKENIZER.encode(
+    "<phrase>a cat</phrase><object><patch_index_0000><patch_index_0005>"
+    "</object> sits"
+  )
+  taught = teach(monkeypatch, predictor, [*answer, vocab.eos_id])
+  messages = [{"role": "user", "content": [PICTURES[0], "What is it?"]}]
+  found = taught.chat(messages)
+  assert found.text == "a cat sits"
+  [phrase] = found.phrases
+  assert phrase.text == "a cat"
+  assert phrase.boxes[0].xyxy == pytest.approx((0, 0, 0.5, 0.5), abs=0.13)
+  # The answer goes on as it is.
+  messages += [
+    {"role": "assistant", "content": found},
+    {"role": "user", "content": "Why?"},
+  ]
+  prompt = taught.chat_prompt(messages)
+  assert vocab.object_id in prompt.tokens
+  used = 1 + len(prompt.tokens) + predictor.model.resampler.num_latents + 1
+  short = Predictor(
+    predictor.model, predictor.params, TOKENIZER, max_length=used + 3
+  )
+  short.chat(messages, max_new_tokens=3)
+  with pytest.raises(ValueError, match=f"has {used} tokens.*{used + 3} of"):
+    short.chat(messages, max_new_tokens=4)
+
+
+def test_one_question_is_answered_alike_by_chat(predictor):
+  asked = "What is it?"
+  messages = [{"role": "user", "content": [PICTURES[0], asked]}]
+  said = predictor.chat(messages, grounded=False, max_new_tokens=NEW)
+  assert said.text == predictor.answer(PICTURES[0], asked, max_new_tokens=NEW)
+
+
 def test_boxes_of_prompts_are_rounded_as_asked(predictor, monkeypatch):
   vocab, box = TOKENIZER.vocab, (0.0, 0.0, 0.5, 0.5)
   asked = []

@@ -22,6 +22,7 @@ from kosmos2_jax.evals.protocol import (
 )
 from kosmos2_jax.evals.scoring import captions as scoring
 from kosmos2_jax.evals.scoring import coco_scorers
+from kosmos2_jax.generation.answers import before_another
 from kosmos2_jax.text.grounded import Box, Phrase
 
 METRICS = ("cider", "meteor")
@@ -229,12 +230,7 @@ class ExpressionGeneration(Evaluator):
     )
     found = []
     for answer in answers:
-      tokens = list(
-        itertools.takewhile(
-          lambda token: token not in (vocab.image_id, vocab.grounding_id),
-          answer.tokens,
-        )
-      )
+      tokens = before_another(answer.tokens, vocab)
       ran_on = len(tokens) < len(answer.tokens)
       found.append(
         answer_texts.read(

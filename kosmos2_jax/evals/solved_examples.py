@@ -10,10 +10,6 @@ from kosmos2_jax.evals import things
 from kosmos2_jax.evals.examples import BoxXyxy, Example, expressions, field
 from kosmos2_jax.evals.protocol import Json
 from kosmos2_jax.text import prompts
-from kosmos2_jax.text.vocab import IMAGE
-
-# What ends a sentence, so that no full stop is put behind it; as in training.
-STOPS = (".", "!", "?", "。", "！", "？")
 
 
 class Solved(NamedTuple):
@@ -93,10 +89,10 @@ def write_prompt(ask: Json, num_bins: int) -> str:
     ask: of the question: `box`, and `shots`, each with `box` and `text`.
     num_bins: cells per side of the location grid.
   """
-  parts = []
-  for shot in ask["shots"]:
-    stop = "" if shot["text"].endswith(STOPS) else "."
-    asked = prompts.describe(shot["box"], num_bins)
-    parts.append(f"{IMAGE}{asked} {shot['text']}{stop}")
-  parts.append(f"{IMAGE}{prompts.describe(ask['box'], num_bins)}")
-  return "".join(parts)
+  shown = [
+    prompts.solved_description(shot["box"], shot["text"], num_bins)
+    for shot in ask["shots"]
+  ]
+  return prompts.behind_pictures(
+    [*shown, prompts.describe(ask["box"], num_bins)]
+  )

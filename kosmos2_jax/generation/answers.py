@@ -1,6 +1,7 @@
 """What a model answered: the new text, and the boxes it begins with."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -64,3 +65,16 @@ def leading_boxes(
     if tokens[start + 2] == vocab.object_end_id:
       return boxes
   return []
+
+
+def before_another(tokens: Sequence[int], vocab: Vocab) -> list[int]:
+  """An answer up to where the model itself begins another example.
+
+  After solved examples it may go on with one more: a picture or `<grounding>`.
+
+  Args:
+    tokens: new ids.
+    vocab: the layout of the ids.
+  """
+  begins = vocab.image_id, vocab.grounding_id
+  return list(itertools.takewhile(lambda token: token not in begins, tokens))

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from kosmos2_jax.generation import beams, sampling
+from kosmos2_jax.generation import beams, stepping
 from kosmos2_jax.generation.beams import BeamOptions
 from kosmos2_jax.generation.sampling import Options
+from kosmos2_jax.generation.stepping import GenerateOutput
 from kosmos2_jax.models import stacking
 from kosmos2_jax.models.kosmos2 import Kosmos2
 from kosmos2_jax.models.stacking import KvCache
@@ -18,25 +19,6 @@ GREEDY = Options()
 
 # Normalised pictures, or their latents where these are known already.
 Images = Float[Array, "B M height width 3"] | Float[Array, "B M L D"]
-
-
-class GenerateOutput(NamedTuple):
-  """What followed each prompt.
-
-  Attributes:
-    tokens: new ids; `eos_id` is among them if it was reached, zeros follow.
-    lengths: how many of `tokens` count, the ending `eos_id` included.
-    log_probs: natural log-probability of each new id under the model itself,
-      before any rule or temperature; zeros behind the end.
-    scores: what answers of one prompt are compared by: the sum of
-      `log_probs`; with beams that of what the rules left, divided by
-      length^penalty.
-  """
-
-  tokens: Int[Array, "B new"]
-  lengths: Int[Array, " B"]
-  log_probs: Float[Array, "B new"]
-  scores: Float[Array, " B"]
 
 
 class Prefix(NamedTuple):
@@ -53,17 +35,6 @@ class Prefix(NamedTuple):
   images: Float[Array, "U M height width 3"] | Float[Array, "U M L D"] | None
   image_mask: Bool[Array, "U P"] | None
   rows: Int[Array, " B"]
-
-
-class _Loop(NamedTuple):
-  """What one decode step hands to the next."""
-
-  step: Int[Array, ""]
-  token: Int[Array, " B"]
-  done: Bool[Array, " B"]
-  history: Int[Array, "B S"]
-  kv_cache: KvCache
-  output: GenerateOutput
 
 
 @functools.partial(
@@ -116,7 +87,7 @@ def generate(
     raise ValueError("temperature above 0 needs a random key for every row.")
   if options.temperature and beam is not None:
     raise ValueError("beam search draws no tokens; leave temperature at 0.")
-  logits, kv_cache, history, lengths = _read_prompts(
+  logits, kv_cache, history, lengths = read_prompts(
     model,
     params,
     (tokens, lengths, images, image_mask),
@@ -137,58 +108,40 @@ def generate(
     )
     return GenerateOutput(*found)
 
-  def choose(logits, history, step, done, output):
-    log_probs = jax.nn.log_softmax(logits, axis=-1)
-    allowed = sampling.restrict(
-      logits, history, lengths + step, step, options, eos_id
-    )
-    token = sampling.choose(allowed, keys, step, options)
-    token = jnp.where(done, 0, token)
-    log_prob = jnp.take_along_axis(log_probs, token[:, None], axis=-1)[:, 0]
-    log_prob = jnp.where(done, 0.0, log_prob)
-    output = GenerateOutput(
-      output.tokens.at[:, step].set(token),
-      output.lengths + ~done,
-      output.log_probs.at[:, step].set(log_prob),
-      output.scores + log_prob,
-    )
-    return token, done | (token == eos_id), output
-
-  batch_size = len(history)
-  start = jnp.zeros((), jnp.int32)
-  token, done, output = choose(
+  choosing = {"eos_id": eos_id, "options": options, "keys": keys}
+  loop = stepping.begin(
     logits,
+    kv_cache,
     history,
-    start,
-    jnp.zeros(batch_size, bool),
-    GenerateOutput(
-      jnp.zeros((batch_size, max_new_tokens), jnp.int32),
-      jnp.zeros(batch_size, jnp.int32),
-      jnp.zeros((batch_size, max_new_tokens), jnp.float32),
-      jnp.zeros(batch_size, jnp.float32),
-    ),
+    lengths,
+    max_new_tokens=max_new_tokens,
+    **choosing,
   )
-
-  def unfinished(loop: _Loop) -> Bool[Array, ""]:
-    return (loop.step < max_new_tokens) & ~jnp.all(loop.done)
-
-  def body(loop: _Loop) -> _Loop:
-    place = lengths + loop.step - 1
-    logits, kv_cache = decode_step(
-      model, params, loop.token, place, loop.kv_cache
-    )
-    history = loop.history.at[jnp.arange(batch_size), place].set(loop.token)
-    token, done, output = choose(
-      logits, history, loop.step, loop.done, loop.output
-    )
-    return _Loop(loop.step + 1, token, done, history, kv_cache, output)
-
-  first = _Loop(start + 1, token, done, history, kv_cache, output)
-  return jax.lax.while_loop(unfinished, body, first).output
+  step = functools.partial(decode_step, model, params)
+  return stepping.advance(step, loop, max_new_tokens, **choosing).output
 
 
-def _read_prompts(model, params, prompts, prefix, max_new_tokens):
-  """Logits after each prompt, the cache, and the prompts with their lengths."""
+def read_prompts(
+  model: Kosmos2,
+  params: dict,
+  prompts: tuple[
+    Int[Array, "B T"],
+    Int[Array, " B"],
+    Images | None,
+    Bool[Array, "B T"] | None,
+  ],
+  prefix: Prefix | None,
+  max_new_tokens: int,
+) -> tuple[Float[Array, "B V"], KvCache, Int[Array, "B S"], Int[Array, " B"]]:
+  """Logits after each prompt, the cache, and the prompts with their lengths.
+
+  Args:
+    model: the module.
+    params: its parameters.
+    prompts: tokens, lengths, images, image mask; see `generate`.
+    prefix: see there.
+    max_new_tokens: for which there is room in the cache and behind the prompts.
+  """
   tokens, lengths, images, image_mask = prompts
   batch_size, length = tokens.shape
   start, history = 0, tokens

@@ -230,7 +230,8 @@ class Engine:
       raise ValueError(
         f"the prompt has {len(row.tokens)} tokens with its pictures; with up"
         f" to {more} new ones that is more than the {self.max_length} of the"
-        " context: shorten the prompt or lower max_new_tokens."
+        " context: shorten the prompt (of a conversation, leave out the first"
+        " turns) or lower max_new_tokens."
       )
 
   def _generate(

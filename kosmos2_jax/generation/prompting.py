@@ -179,14 +179,19 @@ def insert_boxes(
 def _location_texts(
   box_xyxy: location.BoxLike, num_bins: int, rounding: str
 ) -> str:
+  cells = location.box_to_bins(checked_box(box_xyxy), num_bins, rounding)
+  return "".join(location_text(cell) for cell in cells)
+
+
+def checked_box(box_xyxy: location.BoxLike) -> location.BoxLike:
+  """Returns the box; raises ValueError if its corners are the wrong way."""
   x1, y1, x2, y2 = box_xyxy
   if not (x1 <= x2 and y1 <= y2):
     raise ValueError(
       "a box is x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, normalised to 0..1;"
       f" got {tuple(box_xyxy)}."
     )
-  cells = location.box_to_bins(box_xyxy, num_bins, rounding)
-  return "".join(location_text(cell) for cell in cells)
+  return box_xyxy
 
 
 def common_prefixes(

@@ -75,7 +75,7 @@ def generate(
   rows = iter(rows)
   # Pictures are prepared as their batch comes: memory is that of one batch.
   while chunk := list(itertools.islice(rows, batch_size)):
-    stacked, prefix = _stack(chunk, vocab, latents, placement)
+    stacked, prefix = stack(chunk, vocab, latents, placement)
     keys = None
     if options.temperature:
       start = len(answers)
@@ -108,7 +108,7 @@ def generate(
   return answers
 
 
-def _stack(
+def stack(
   rows: Sequence[prompting.Row],
   vocab: Vocab,
   latents: Latents,

@@ -15,33 +15,13 @@ picture of number `image`, where that is told; else of the last picture before
 its phrase, and where there is none, of the first.
 """
 
-import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from kosmos2_jax.input import geometry, text_ops
 from kosmos2_jax.input.text_ops import Context, Example, Op
-from kosmos2_jax.input.turns import Piece, name_of, turns_of, write_turns
-from kosmos2_jax.text import prompts
-from kosmos2_jax.text import vocab as vocab_lib
-
-_IMAGE = re.compile(re.escape(vocab_lib.IMAGE))
-
-
-class _Chunk(NamedTuple):
-  """Characters `start` to `end` of a message, between pictures.
-
-  Attributes:
-    start: without white space.
-    end: without white space.
-    picture: number of the last picture before, or -1.
-    phrases: their spans count characters of the message.
-  """
-
-  start: int
-  end: int
-  picture: int
-  phrases: dict[tuple[int, int], list[geometry.BoxXyxy]]
+from kosmos2_jax.input.turns import name_of, write_turns
+from kosmos2_jax.text import dialogue, prompts
+from kosmos2_jax.text.dialogue import Piece
 
 
 def write_dialogue() -> Op:
@@ -64,31 +44,11 @@ def write_dialogue() -> Op:
     messages, images = text_ops.get(
       "write_dialogue", example, "messages", "images"
     )
-    chunks = _chunks(example, messages, len(images))
+    name = name_of(example)
+    chunks = dialogue.chunks_of(messages, len(images), name)
     reasons = _place_phrases(example, messages, chunks, context)
-    turns = []
-    for turn in turns_of(example, messages):
-      pieces = []
-      asking = next((k for k in turn if messages[k]["role"] == "user"), turn[0])
-      grounded = any(chunk.phrases for k in turn for chunk in chunks[k])
-      for k in turn:
-        # Messages of a user that follow each other are one question.
-        role = messages[k]["role"]
-        near = [
-          messages[i]["role"] if i in turn else "" for i in (k - 1, k + 1)
-        ]
-        more, bad = _pieces(
-          messages[k]["text"],
-          chunks[k],
-          context,
-          grounded=grounded and k == asking,
-          before=prompts.QUESTION if role == "user" != near[0] else "",
-          after=prompts.ANSWER if role == "user" != near[1] else "",
-          is_answer=role == "assistant",
-        )
-        pieces += more
-        reasons += bad
-      turns.append(pieces)
+    turns, left_out = dialogue.write(messages, chunks, context.tokenizer, name)
+    reasons += ["bad_span"] * left_out
     example = {**example, "reasons": [*example["reasons"], *reasons]}
     return write_turns("write_dialogue", example, turns, context)
 
@@ -115,7 +75,7 @@ def write_instruction() -> Op:
       )
     vocab = context.tokenizer.vocab
     turns = []
-    for turn in turns_of(example, messages):
+    for turn in dialogue.turns_of(messages, name_of(example)):
       turns.append([])
       for k in turn:
         ids = []
@@ -133,52 +93,23 @@ def write_instruction() -> Op:
   return op
 
 
-def _chunks(
-  example: Example, messages: Sequence[dict], num_images: int
-) -> list[list[_Chunk]]:
-  """What each message is between its pictures; one more than pictures."""
-  result, picture = [], -1
-  for message in messages:
-    text, start, chunks = message["text"], 0, []
-    for match in [*_IMAGE.finditer(text), None]:
-      end = match.start() if match else len(text)
-      words = text[start:end]
-      first = start + len(words) - len(words.lstrip())
-      chunks.append(_Chunk(first, first + len(words.strip()), picture, {}))
-      if match:
-        start, picture = match.end(), picture + 1
-    result.append(chunks)
-  if picture + 1 != num_images:
-    raise ValueError(
-      f"the messages of {name_of(example)} have {vocab_lib.IMAGE!r}"
-      f" {picture + 1} times, but it has {num_images} pictures; each needs one"
-    )
-  return result
-
-
 def _place_phrases(
   example: Example,
   messages: Sequence[dict],
-  chunks: list[list[_Chunk]],
+  chunks: list[list[dialogue.Chunk]],
   context: Context,
 ) -> list[str]:
   """Adds `message_phrases` to their chunks; returns why some are left out."""
   images, reasons, shapes = example["images"], [], {}
   for item in example.get("message_phrases", ()):
     k, start, end = item["message"], item["start"], item["end"]
-    text = messages[k]["text"] if 0 <= k < len(messages) else ""
-    words = text[start:end] if 0 <= start < end <= len(text) else ""
-    start += len(words) - len(words.lstrip())
-    end = start + len(words.strip())
-    holding = [
-      chunk
-      for chunk in (chunks[k] if words.strip() and images else ())
-      if chunk.start <= start and end <= chunk.end
-    ]
-    if not holding:
+    found = None
+    if images and 0 <= k < len(messages):
+      found = dialogue.holding(chunks[k], messages[k]["text"], start, end)
+    if found is None:
       reasons.append("bad_span")
       continue
-    (chunk,) = holding
+    chunk, span = found
     picture = item.get("image", max(chunk.picture, 0))
     if picture not in shapes:
       shapes[picture] = geometry.image_shape(images[picture])
@@ -186,52 +117,5 @@ def _place_phrases(
     if box is None:
       reasons.append(text_ops.why_no_box(item["box_xyxy"]))
     else:
-      chunk.phrases.setdefault((start, end), []).append(box)
+      chunk.phrases.setdefault(span, []).append(box)
   return reasons
-
-
-def _pieces(
-  text: str,
-  chunks: Sequence[_Chunk],
-  context: Context,
-  *,
-  grounded: bool,
-  before: str,
-  after: str,
-  is_answer: bool,
-) -> tuple[list[Piece], list[str]]:
-  """A message: its pictures and words, and why phrases are left out.
-
-  Args:
-    text: of the message.
-    chunks: its parts.
-    context: of the stream.
-    grounded: whether `<grounding>` comes before its words.
-    before: goes before its words, but behind pictures at its beginning.
-    after: goes behind its words.
-    is_answer: whether it is predicted and closed with `</s>`.
-  """
-  vocab = context.tokenizer.vocab
-  pieces, reasons = [], []
-  filled = [chunk.start < chunk.end for chunk in chunks]
-  opening = filled.index(True) if any(filled) else len(chunks) - 1
-  for j, chunk in enumerate(chunks):
-    if j:
-      pieces.append(Piece(chunk.picture))
-    head = before if j == opening else ""
-    tail = after if j == len(chunks) - 1 else ""
-    shift = len(head) - chunk.start
-    words = head + text[chunk.start : chunk.end] + tail
-    phrases = []
-    for (start, end), boxes in chunk.phrases.items():
-      span = start + shift, end + shift
-      phrases.append(text_ops.phrase(words, span, boxes))
-    ids, bad = text_ops.tagged_text(words, phrases, context, grounding=False)
-    reasons += bad
-    if grounded and j == opening:
-      ids = [vocab.grounding_id, *ids]
-    if is_answer and j == len(chunks) - 1:
-      ids = [*ids, vocab.eos_id]
-    if ids:
-      pieces.append(Piece(-1, ids, is_answer))
-  return pieces, reasons

@@ -14,8 +14,6 @@ _LOSSES = {
   "expressions": ("text", "objects"),
   "descriptions": ("text", "answer"),
 }
-# What ends a description, so that no full stop is put behind it.
-_STOPS = (".", "!", "?", "。", "！", "？")
 
 
 def write_expressions(*, max_expressions: int | None, loss: str) -> Op:
@@ -65,7 +63,7 @@ def write_descriptions(*, max_expressions: int | None, loss: str) -> Op:
     expression = phrase.text.strip()
     if not context.tokenizer.encode_with_offsets(expression)[0]:
       return None
-    stop = "" if expression.endswith(_STOPS) else "."
+    stop = prompts.full_stop(expression)
     before = template.before + template.phrase
     span = len(template.before), len(before)
     sentence = f"{before}{template.after} {expression}{stop}"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kosmos2_jax.input import documents, geometry, packing
-from kosmos2_jax.text import markup
+from kosmos2_jax.text import markup, tagging
 from kosmos2_jax.text.tokenizer import Tokenizer
 
 Example = dict[str, Any]
@@ -241,29 +241,15 @@ def tagged_text(
   mode: markup.Mode = "nested",
   grounding: bool = True,
 ) -> tuple[list[int], list[str]]:
-  """What `markup.build` makes of those phrases that have a token.
-
-  Boxes and spans have been checked; that is what `build` may still object to.
+  """What `tagging.build_good` makes of it.
 
   Returns:
     Token ids, and "bad_span" for every phrase that was left out.
   """
-
-  def build(chosen: Sequence[markup.Phrase]) -> list[int]:
-    return markup.build(text, chosen, context.tokenizer, mode, grounding)
-
-  try:
-    return build(phrases), []
-  except ValueError:
-    pass
-  good = []
-  for phrase in phrases:
-    try:
-      build([phrase])
-    except ValueError:
-      continue
-    good.append(phrase)
-  return build(good), ["bad_span"] * (len(phrases) - len(good))
+  ids, left_out = tagging.build_good(
+    text, phrases, context.tokenizer, mode, grounding
+  )
+  return ids, ["bad_span"] * left_out
 
 
 def phrase(

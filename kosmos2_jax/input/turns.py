@@ -1,45 +1,10 @@
-"""Turns of a dialogue: which messages they are, and those that have room."""
+"""Turns of a dialogue: those that a row has room for."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from kosmos2_jax.input import documents, packing, text_ops
 from kosmos2_jax.input.text_ops import Context, Example
-
-ROLES = ("user", "assistant", "system")
-
-
-class Piece(NamedTuple):
-  """A picture, or words between pictures.
-
-  Attributes:
-    picture: its number, or -1.
-    ids: of the words.
-    predicted: whether the loss counts them.
-  """
-
-  picture: int
-  ids: Sequence[int] = ()
-  predicted: bool = False
-
-
-def turns_of(example: Example, messages: Sequence[dict]) -> list[range]:
-  """Numbers of the messages of each turn: questions, then answers."""
-  for k, message in enumerate(messages):
-    if message["role"] not in ROLES:
-      raise ValueError(
-        f"message {k} of {name_of(example)} has the role {message['role']!r};"
-        f" expected one of {', '.join(ROLES)}"
-      )
-  starts = [
-    k
-    for k, message in enumerate(messages)
-    if k == 0 or (message["role"] != "assistant" == messages[k - 1]["role"])
-  ]
-  ends = [*starts[1:], len(messages)]
-  return (
-    [range(*turn) for turn in zip(starts, ends, strict=True)] if starts else []
-  )
+from kosmos2_jax.text.dialogue import Piece
 
 
 def write_turns(

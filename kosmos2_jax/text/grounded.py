@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from kosmos2_jax.text import location
 
@@ -57,3 +58,33 @@ class GroundedText:
 
   def __post_init__(self):
     object.__setattr__(self, "phrases", tuple(self.phrases))
+
+
+def box_entry(box: Box, width: int, height: int) -> dict[str, Any]:
+  """A box as JSON: `xyxy`, `pixels`, and `score` where it has one.
+
+  Args:
+    box: of a picture.
+    width: of the picture in pixels.
+    height: of it.
+  """
+  sides = (width, height) * 2
+  pixels = [
+    round(value * side, 2) for value, side in zip(box.xyxy, sides, strict=True)
+  ]
+  entry = {"xyxy": list(box.xyxy), "pixels": pixels}
+  return entry if box.score is None else entry | {"score": box.score}
+
+
+def phrase_entries(
+  text: GroundedText, width: int, height: int
+) -> list[dict[str, Any]]:
+  """The phrases of a text as JSON, with their boxes; see `box_entry`."""
+  return [
+    {
+      "text": phrase.text,
+      "span": list(phrase.span),
+      "boxes": [box_entry(box, width, height) for box in phrase.boxes],
+    }
+    for phrase in text.phrases
+  ]

@@ -3,6 +3,7 @@
 Training writes the same formats, from the same constants; see `input`.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from kosmos2_jax.text import location
@@ -13,6 +14,8 @@ _DETAILED = "Describe this image in detail:"
 # What stands before and behind a question.
 QUESTION = "Question: "
 ANSWER = " Answer:"
+# What ends a sentence, so that no full stop is put behind it.
+STOPS = (".", "!", "?", "。", "！", "？")
 
 
 class Description(NamedTuple):
@@ -77,13 +80,60 @@ def describe(
   Raises:
     ValueError: see `location.box_to_bins`, which takes `rounding`.
   """
-  cells = location.box_to_bins(box_xyxy, num_bins, rounding)
-  place = "".join(vocab_lib.location_text(cell) for cell in cells)
   return (
     f"{vocab_lib.GROUNDING}{_IT_IS.before}"
     f"{vocab_lib.PHRASE}{_IT_IS.phrase}{vocab_lib.PHRASE_END}"
-    f"{vocab_lib.OBJECT}{place}{vocab_lib.OBJECT_END}{_IT_IS.after}"
+    f"{_object(box_xyxy, num_bins, rounding)}{_IT_IS.after}"
   )
+
+
+def solved_reference(
+  expression: str,
+  box_xyxy: location.BoxLike,
+  num_bins: int = 32,
+  rounding: str = "floor",
+) -> str:
+  """`refer` with its answer: an example to be shown before a question.
+
+  Raises:
+    ValueError: see `location.box_to_bins`, which takes `rounding`.
+  """
+  return refer(expression) + _object(box_xyxy, num_bins, rounding)
+
+
+def solved_description(
+  box_xyxy: location.BoxLike,
+  expression: str,
+  num_bins: int = 32,
+  rounding: str = "floor",
+) -> str:
+  """`describe` with its answer and a full stop: an example to be shown.
+
+  Raises:
+    ValueError: see `location.box_to_bins`, which takes `rounding`.
+  """
+  asked = describe(box_xyxy, num_bins, rounding)
+  return f"{asked} {expression}{full_stop(expression)}"
+
+
+def full_stop(sentence: str) -> str:
+  """The full stop a sentence lacks: "" where it ends with one, or with `!`."""
+  return "" if sentence.endswith(STOPS) else "."
+
+
+def behind_pictures(texts: Sequence[str]) -> str:
+  """Texts one after the other, each behind a picture of its own.
+
+  So solved examples stand before a question, the last of `texts`: the form of
+  the training instructions, joined as the original joins them.
+  """
+  return "".join(vocab_lib.IMAGE + text for text in texts)
+
+
+def _object(box_xyxy: location.BoxLike, num_bins: int, rounding: str) -> str:
+  cells = location.box_to_bins(box_xyxy, num_bins, rounding)
+  place = "".join(vocab_lib.location_text(cell) for cell in cells)
+  return f"{vocab_lib.OBJECT}{place}{vocab_lib.OBJECT_END}"
 
 
 def question(text: str, grounded: bool = False) -> str:

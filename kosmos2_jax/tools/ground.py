@@ -27,7 +27,13 @@ from kosmos2_jax import visualize
 from kosmos2_jax.generation import pictures
 from kosmos2_jax.predictor import MAX_BOX_TOKENS, Predictor
 from kosmos2_jax.text import markup, prompts
-from kosmos2_jax.text.grounded import Box, GroundedText, Phrase
+from kosmos2_jax.text.grounded import (
+  Box,
+  GroundedText,
+  Phrase,
+  box_entry,
+  phrase_entries,
+)
 
 TASKS = ("prompt", "expression", "box", "question", "detailed")
 SAMPLING = ("temperature", "top_k", "top_p", "seed")
@@ -51,14 +57,7 @@ def caption(
     ValueError: see `Predictor.generate`; or if the model computes no numbers.
   """
   grounded, finished = _say(predictor, picture, prompt, options, whole=True)
-  phrases = [
-    {
-      "text": phrase.text,
-      "span": list(phrase.span),
-      "boxes": [_entry(box, picture) for box in phrase.boxes],
-    }
-    for phrase in grounded.phrases
-  ]
+  phrases = phrase_entries(grounded, picture.width, picture.height)
   found = {"text": grounded.text, "finished": finished, "phrases": phrases}
   return found, {"predicted": grounded, "lines": [grounded.text]}
 
@@ -153,12 +152,7 @@ def _check_numbers(values: Sequence[float]) -> None:
 
 
 def _entry(box: Box, picture: Image.Image) -> dict[str, Any]:
-  sides = (picture.width, picture.height) * 2
-  pixels = [
-    round(value * side, 2) for value, side in zip(box.xyxy, sides, strict=True)
-  ]
-  entry = {"xyxy": list(box.xyxy), "pixels": pixels}
-  return entry if box.score is None else entry | {"score": box.score}
+  return box_entry(box, picture.width, picture.height)
 
 
 def _parse_box(text: str) -> tuple[float, ...]:

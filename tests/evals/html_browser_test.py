@@ -1,84 +1,23 @@
-"""The report in a real browser: Chromium, without a window.
-
-On a machine of continuous integration (the variable CI is set, root, Debian)
-the browser is installed if there is none; elsewhere that is left to people.
-"""
+"""The report in a real browser: Chromium, without a window."""
 
 import itertools
-import os
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
 
 from kosmos2_jax.evals import html_report
 from kosmos2_jax.evals.protocol import Metric
+from tests import browsers
 from tests.evals import made_up
 from tests.evals.html_report_test import EVIL
 
 pytestmark = pytest.mark.slow
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-# Fetching may be slow and can be given up at any time; unpacking is not.
-_FETCH = (
-  ["apt-get", "update", "-qq"],
-  ["apt-get", "install", "-qq", "-y", "--download-only"],
-)
-_FETCH_SECONDS = 180
-_UNPACK_SECONDS = 300
-
-
-def _install(name):
-  """Installs a Debian package; returns why it could not, or None."""
-  if not os.environ.get("CI"):
-    return f"no Chromium is installed (Debian: apt-get install {name})"
-  if os.geteuid() != 0 or not shutil.which("apt-get"):
-    return "no Chromium is installed, and only root of a Debian can do it here"
-  small = ["--no-install-recommends", name]
-  environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-  try:
-    for command in _FETCH:
-      subprocess.run(
-        command if "update" in command else [*command, *small],
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=_FETCH_SECONDS,
-      )
-    subprocess.run(
-      ["apt-get", "install", "-qq", "-y", *small],
-      env=environment,
-      check=True,
-      capture_output=True,
-      text=True,
-      timeout=_UNPACK_SECONDS,
-    )
-  except subprocess.CalledProcessError as error:
-    return f"apt-get could not install Chromium: {error.stderr.strip()[-300:]}"
-  except subprocess.TimeoutExpired as error:
-    return f"apt-get took too long to install Chromium: {error}"
-  return None
-
 
 @pytest.fixture(scope="module")
 def browser():
-  api = pytest.importorskip(
-    "playwright.sync_api", reason="playwright of the extra dev is missing"
-  )
-  path = next(filter(None, map(shutil.which, BROWSERS)), None)
-  if path is None:
-    if why := _install("chromium"):
-      pytest.skip(why)
-    path = shutil.which("chromium")
-  with api.sync_playwright() as playwright:
-    # Root has no sandbox, and nothing is opened but a file of our own.
-    started = playwright.chromium.launch(
-      executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"]
-    )
+  with browsers.chromium() as started:
     yield started
-    started.close()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from kosmos2_jax.generation.answers import leading_boxes
+from kosmos2_jax.generation.answers import before_another, leading_boxes
 from kosmos2_jax.text import location
 from kosmos2_jax.text.vocab import Vocab
 
@@ -58,3 +58,10 @@ def test_what_follows_the_block_is_not_read():
 )
 def test_anything_else_is_no_box(tokens):
   assert read(*tokens) == []
+
+
+def test_an_answer_ends_where_another_example_begins():
+  words = [WORD, WORD + 1]
+  for tag in (VOCAB.image_id, VOCAB.grounding_id):
+    assert before_another([*words, tag, 9], VOCAB) == words
+  assert before_another(words, VOCAB) == words

@@ -1,5 +1,7 @@
 """Dialogues and instructions."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,45 @@ def test_ids_of_the_released_tokenizer(real_tokenizer):
   assert result["document"].ids == ids
   marks = [False] * 13 + [True] * 3 + [False] * 6 + [True] * 2
   assert result["document"].predicted == marks
+
+
+def test_columns_of_two_turns_with_pictures(small_tokenizer):
+  """Token, target and whether it counts, of every place; and the slots."""
+  context = text_ops.Context(small_tokenizer, 16, "squash", 300, 2)
+  first, second = (encode(np.full((16, 16, 3), c, np.uint8)) for c in (0, 99))
+  example = talk(
+    "<image> What is it?",
+    "a cat",
+    "And <image> where?",
+    "on a mat",
+    images=[first, second],
+  )
+  box = {"message": 3, "start": 3, "end": 8, "box_xyxy": (0.0, 0.0, 0.5, 0.5)}
+  example["message_phrases"] = [box]
+  document = golden.run(recipes.instruction(), example, context)["document"]
+  # The second question asks for boxes: its answer has one, of its picture.
+  text = (
+    "<s> <i> _ _ </i> Question: What is it? Answer: [a cat </s>]"
+    " <g> Question: And <i> _ _ </i> where? Answer:"
+    " [on <p> a mat </p> <o> @0 @36 </o> </s>]"
+  )
+  words = text.split()
+  inside, counted = False, []
+  for word in words:
+    inside |= word.startswith("[")
+    counted.append(inside)
+    inside &= not word.endswith("]")
+  words = [word.strip("[]") for word in words]
+  expected = [
+    (token, target, "T" if counts else ".")
+    for (token, target), counts in zip(
+      itertools.pairwise(words), counted[1:], strict=True
+    )
+  ]
+  assert golden.columns(document, small_tokenizer) == expected
+  # `golden.columns` compares the slots with the row's image mask.
+  assert document.pictures == [first, second]
+  assert sum(document.slots) == 4
 
 
 @pytest.mark.parametrize(

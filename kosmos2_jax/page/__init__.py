@@ -1,0 +1,1 @@
+"""The page that shows a model: what it asks, draws and refuses."""
