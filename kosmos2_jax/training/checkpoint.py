@@ -9,7 +9,7 @@ found by their manifests (see `integrity`).
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -34,6 +34,21 @@ class SaveError(OSError):
   """A checkpoint could not be written; those before it are as they were."""
 
 
+class _FirstBest:
+  """Keeps the best one; of equal scores the first, which orbax lets go."""
+
+  def __init__(self, **options: Any):
+    """Takes those of `BestN`."""
+    self._policy = checkpoint_managers.BestN(n=1, **options)
+
+  def should_preserve(
+    self, checkpoints: Sequence[Any], *, context: Any
+  ) -> Sequence[bool]:
+    """Whether to keep each."""
+    kept = self._policy.should_preserve(checkpoints[::-1], context=context)
+    return kept[::-1]
+
+
 class Checkpointer:
   """The checkpoints of one workdir; a context manager.
 
@@ -48,8 +63,6 @@ class Checkpointer:
     best_mode: "max" or "min" is best.
     checksums: whether every byte that was written is looked at again, when a
       checkpoint is written and when it is restored; else names and sizes.
-    patience: evaluations without a better score after which `is_over` says so;
-      0: never.
     patience: evaluations without a better score after which `is_over` says so;
       0: never.
     say: takes a line about a damaged checkpoint, and about averages that begin
@@ -93,10 +106,9 @@ class Checkpointer:
     if best_metric:
       options = {"best_fn": self._score, "best_mode": best_mode}
       policies.append(
-        checkpoint_managers.BestN(
+        _FirstBest(
           get_metric_fn=self._score,
           reverse=best_mode == "min",
-          n=1,
           keep_checkpoints_without_metrics=False,
         )
       )
