@@ -94,6 +94,7 @@ LAYERS = {
 # Commands that stand beside the data they make; nothing imports them.
 COMMANDS = {
   "data.grit.make_photos": {"numpy", "PIL", "absl", "skimage"},
+  "data.jsonl.make_kinds": {"numpy", "PIL", "absl"},
   "data.jsonl.make_stamps": {"numpy", "PIL", "absl"},
 }
 NOWHERE = {"torch", "torchvision", "transformers", "apache_beam", "wandb"}

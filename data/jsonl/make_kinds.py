@@ -131,7 +131,7 @@ def make_scene(split: str, draws: Draws) -> tuple[np.ndarray, list[Placed]]:
     ):
       continue
     rgb = np.array(COLORS[color], np.float32) + [
-      draws.uniform(-8, 8) for _ in range(3)
+      draws.uniform(-8.0, 8.0) for _ in range(3)
     ]
     patch = picture[:, y : y + height, x : x + width]
     patch += covered * (rgb.astype(np.float32)[:, None, None] - patch)
