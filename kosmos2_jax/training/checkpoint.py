@@ -92,14 +92,7 @@ class Checkpointer:
     options = {}
     if best_metric:
       options = {"best_fn": self._score, "best_mode": best_mode}
-      policies.append(
-        checkpoint_managers.BestN(
-          get_metric_fn=self._score,
-          reverse=best_mode == "min",
-          n=1,
-          keep_checkpoints_without_metrics=False,
-        )
-      )
+      policies.append(choosing.KeepBest(best_metric, best_mode))
     self._checksums = checksums
     self._say = say
     self._folder = open_folder(workdir) / FOLDER

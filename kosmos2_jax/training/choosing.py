@@ -8,6 +8,8 @@ used wherever the workdir is: by its own last evaluation, by `Predictor`, by
 
 import json
 import os
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import orbax.checkpoint as ocp
 from etils import epath
@@ -42,9 +44,41 @@ def best_step(
     name: of the score.
     mode: "max" or "min" is best.
   """
-  scores = scores_of(workdir, name)
+  return _first_best(scores_of(workdir, name), mode)
+
+
+def _first_best(scores: Mapping[int, float], mode: str) -> int | None:
   sign = -1 if mode == "max" else 1
   return min(scores, key=lambda step: (sign * scores[step], step), default=None)
+
+
+class KeepBest:
+  """A policy of orbax: keeps the checkpoint with the best score.
+
+  The first of equals, as those behind it are what patience waits for; orbax's
+  own keeps the last.
+
+  Args:
+    name: of the score.
+    mode: "max" or "min" is best.
+  """
+
+  def __init__(self, name: str, mode: str):
+    self._name = name
+    self._mode = mode
+
+  def should_preserve(
+    self, checkpoints: Sequence[Any], *, context: Any
+  ) -> list[bool]:
+    """For each checkpoint whether it is kept."""
+    del context
+    scores = {
+      info.step: info.metrics[self._name]
+      for info in checkpoints
+      if info.metrics is not None
+    }
+    best = _first_best(scores, self._mode)
+    return [info.step == best for info in checkpoints]
 
 
 def chosen_step(workdir: str | os.PathLike) -> int | None:
