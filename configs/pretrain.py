@@ -28,11 +28,12 @@ machine. Predicted:
 FLOPs are those of `models.flops` for 256 rows of 2,048 (208 on 8 H100) with 16
 (24) places for pictures each, empty ones included; tokens are the 419,000 of a
 step that are no padding. Seconds are FLOPs / (MFU x peak of the chips). The MFU
-of TPUs is assumed: others reach 55 % at this size on v5e, and the compiled steps
-allow more than is assumed here (docs/training.md has the reports); a v6e has one
-row to work on, or half a row in two slices, and waits for memory. That of 8 H100
-is what one reached with four rows (measured, docs/training.md), as if the others
-cost nothing. A step has 2,375 pictures: v6e-256 wants 25,000 a second.
+of TPUs is assumed: others reach 55 % at this size on v5e, and the compiled
+steps allow more than is assumed here (docs/training.md has the reports); a v6e
+has one row to work on, or half a row in two slices, and waits for memory. That
+of 8 H100 is what one reached with four rows (measured, docs/training.md), as if
+the others cost nothing. A step has 2,375 pictures: v6e-256 wants 25,000 a
+second.
 
 `pretrain.py:text_only` trains the decoder alone, on as many tokens of text.
 
