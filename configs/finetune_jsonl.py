@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, tunes
 
 EXAMPLE = "data/jsonl/example/example.jsonl"
 # Where a file is evaluated, if it has lines for it; the last one is what
@@ -74,7 +74,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
   `arg` may set `file`, the JSONL file or a pattern; `checkpoint`, where
   training starts; `batch`, the examples of a step; `tune`, one of
-  `common.TUNES`.
+  `tunes.TUNES`.
   """
   args = common.parse_arg(
     arg, file=EXAMPLE, checkpoint="", batch=10, tune="full"
@@ -96,7 +96,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model.num_bins = 32
     config.model.unroll = 8
     slots = 19
-  common.tune(config, args.tune)
+  tunes.tune(config, args.tune)
   config.optimizer.warmup_steps = 50
   config.save_every = 200
   config.data.seq_len = 140 + slots * contents.num_pictures

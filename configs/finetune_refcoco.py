@@ -20,7 +20,7 @@ has 52.3 / 57.4 / 47.3 (val / testA / testB); Florence-2-L, tuned, has
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, tunes
 
 # Splits that are evaluated.
 SPLITS = {
@@ -62,7 +62,7 @@ def get_config(arg: str = "") -> ConfigDict:
   )
   config.optimizer.learning_rate = 1e-5
   config.optimizer.warmup_steps = 200
-  common.tune(config, args.tune)
+  tunes.tune(config, args.tune)
   config.save_every = 1000
   config.checkpoint.best_metric = "val/accuracy"
   config.evals.every_steps = 1000

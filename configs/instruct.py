@@ -28,7 +28,7 @@ import math
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, meshes, tunes
 
 # Name, data set, recipe and its options, examples a step, and tokens of an
 # example, pictures' latents included: what rows are made for.
@@ -74,7 +74,7 @@ def get_config(arg: str = "") -> ConfigDict:
   """The run.
 
   `arg` may set `divide`, `preset`, a name of `presets.py`, `mesh`, one of
-  `common.MESHES`, and `tune`, one of `common.TUNES`.
+  `meshes.MESHES`, and `tune`, one of `tunes.TUNES`.
   """
   args = common.parse_arg(arg, divide=1, preset="kosmos2", mesh="", tune="full")
   if args.divide < 1:
@@ -119,7 +119,7 @@ def get_config(arg: str = "") -> ConfigDict:
     }
   )
   config.optimizer.learning_rate = 1e-5
-  common.tune(config, args.tune)
+  tunes.tune(config, args.tune)
   if args.mesh:
-    common.on_mesh(config, args.mesh)
+    meshes.on_mesh(config, args.mesh)
   return config

@@ -44,7 +44,7 @@ of it with a model of no use, to see that the data is in order:
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, meshes
 
 # Examples of a step, as published.
 TEXT, IMAGE_TEXT, GROUNDED, INTERLEAVED = 93, 1117, 1117, 47
@@ -63,7 +63,7 @@ def get_config(arg: str = "") -> ConfigDict:
   """The run.
 
   `arg` may set `divide`, by which the examples of a step are divided,
-  `preset`, the model, and `mesh`, one of `common.MESHES`; `text_only` says
+  `preset`, the model, and `mesh`, one of `meshes.MESHES`; `text_only` says
   that the decoder alone is trained, on text.
   """
   args = common.parse_arg(
@@ -140,7 +140,7 @@ def get_config(arg: str = "") -> ConfigDict:
   if args.text_only:
     _text_only(config)
   if args.mesh:
-    common.on_mesh(config, args.mesh)
+    meshes.on_mesh(config, args.mesh)
   # What a preemption without a warning may cost at most.
   config.save_every_minutes = 20.0
   return config

@@ -87,7 +87,8 @@ LAYERS = {
   "configs": Layer(
     # A run that is another one with other data starts from it.
     {"configs"},
-    {"configs.common", "configs.shapes"} | _PRESETS,
+    {"configs.common", "configs.meshes", "configs.shapes", "configs.tunes"}
+    | _PRESETS,
     {"ml_collections"},
   ),
 }

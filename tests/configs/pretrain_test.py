@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import train
-from configs import common, instruct, pretrain
+from configs import instruct, meshes, pretrain
 from data import loader
 from kosmos2_jax import chips
 from kosmos2_jax.batch import batch_hash
@@ -73,7 +73,7 @@ def test_a_part_of_each_step(divide, counts, rows):
   assert config.data.rows_per_step == rows
 
 
-@pytest.mark.parametrize("name", common.MESHES)
+@pytest.mark.parametrize("name", meshes.MESHES)
 @pytest.mark.parametrize("module", [pretrain, instruct])
 def test_a_mesh_shares_the_rows_evenly(module, name):
   plain = module.get_config()
@@ -96,10 +96,10 @@ def test_mesh_sizes_are_the_machines():
   for name, number in sizes.items():
     mesh = pretrain.get_config(f"mesh={name}").mesh
     assert mesh.data * mesh.fsdp * mesh.tensor == number
-  assert set(sizes) == set(common.MESHES)
+  assert set(sizes) == set(meshes.MESHES)
 
 
-@pytest.mark.parametrize("name", common.MESHES)
+@pytest.mark.parametrize("name", meshes.MESHES)
 def test_predictions_follow_from_what_they_assume(name):
   """The table of the docstring against FLOPs, peaks and the MFU it names."""
   [found] = re.findall(

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from configs import common, finetune_jsonl, finetune_refcoco, instruct
+from configs import finetune_jsonl, finetune_refcoco, instruct, tunes
 from kosmos2_jax import optim
 from kosmos2_jax.models import presets
 from kosmos2_jax.optim import patterns
@@ -35,7 +35,7 @@ def _trained(config, params):
 )
 def test_each_name_trains_its_part(get_config, params):
   parts, paths = {}, {}
-  for name in common.TUNES:
+  for name in tunes.TUNES:
     paths[name] = _trained(get_config(f"tune={name}"), params)
     parts[name] = {path.split("/")[0] for path in paths[name]}
   everything = {"decoder", "resampler", "vision"}
