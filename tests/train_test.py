@@ -19,6 +19,7 @@ from kosmos2_jax.tools import convert
 from kosmos2_jax.training import checkpoint
 from kosmos2_jax.training import state as state_lib
 from tests.convert.samples import clip_folder, huggingface_folder
+from tests.evals.html_report_test import Page
 
 # ml_collections reads config files in an old way.
 pytestmark = pytest.mark.filterwarnings(

@@ -1,6 +1,7 @@
 """A workdir of a run that never was: two starts, evaluations and samples."""
 
 import json
+import shlex
 
 import numpy as np
 
@@ -70,7 +71,9 @@ def make(folder, *, name="rec", words="a dog", config=None):
   }
   (folder / "config.json").write_text(json.dumps(given))
   about = {
-    "command": f"train.py --config.optimizer.learning_rate=1e-4 '{words}'",
+    "command": shlex.join(
+      ["train.py", "--config.optimizer.learning_rate=1e-4", words]
+    ),
     "device_kind": "TPU v5e",
     "num_devices": 16,
     "num_hosts": 4,
