@@ -249,10 +249,10 @@ def _summary(name: str, points: Points) -> str:
 
 
 def precise(value: float) -> str:
-  """A number in four or five digits."""
+  """A number in four or five digits, those above 1,000 whole."""
   if value and abs(value) < 1e-3:
     return f"{value:.3e}".replace("e-0", "e-")
-  if abs(value) >= 1e4:
+  if abs(value) >= 1000:
     return f"{value:,.0f}"
   return f"{value:.5g}" if abs(value) >= 1 else f"{value:.4g}"
 

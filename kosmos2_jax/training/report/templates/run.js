@@ -44,9 +44,12 @@ for (const frame of document.querySelectorAll(".frame")) {
       marks[i].style.top = `${line.y[j]}%`;
     });
     cursor.style.left = `${x}%`;
-    tip.style.left = x < 50 ? `calc(${x}% + 0.7rem)` : "";
-    tip.style.right = x < 50 ? "" : `calc(${100 - x}% + 0.7rem)`;
     frame.classList.add("on");
+    // Beside the cursor, and never outside of the chart.
+    const place = (x * frame.clientWidth) / 100;
+    const wanted = x < 50 ? place + 12 : place - 12 - tip.offsetWidth;
+    const most = frame.clientWidth - tip.offsetWidth;
+    tip.style.left = `${Math.max(Math.min(wanted, most), -frame.offsetLeft)}px`;
     frame.setAttribute("aria-valuenow", index);
     frame.setAttribute("aria-valuetext", `step ${step}: ${said.join(", ")}`);
   };
