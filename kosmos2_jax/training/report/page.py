@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jinja2
-import markupsafe
 
 from kosmos2_jax.evals import html_cards
 from kosmos2_jax.training import ledger, workdir
@@ -119,7 +118,7 @@ def render(run: Run, *, is_going: bool, now: float) -> str:
     away=story.clock(account.away) if account.away > 0 else "",
     starts=listed,
     num_omitted=omitted,
-    script=markupsafe.Markup(script),
+    script=script,
     script_hash=_hash(script),
   )
 
@@ -152,9 +151,8 @@ def _hash(script: str) -> str:
   return f"sha256-{base64.b64encode(digest).decode('ascii')}"
 
 
-def _url(file: str, content: bytes) -> markupsafe.Markup:
-  url = html_cards.data_url(content, file.rpartition(".")[2])
-  return markupsafe.Markup(url)
+def _url(file: str, content: bytes) -> str:
+  return html_cards.data_url(content, file.rpartition(".")[2])
 
 
 def _facts(run, numbers, account, now) -> dict[str, str]:
