@@ -2,15 +2,18 @@
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 
 import pytest
 
-from kosmos2_jax.training.report import page, reading
+from kosmos2_jax.training.report import page, reading, samples
 from tests.evals.html_report_test import Page
 from tests.training.report import made_up_run
 from tests.training.report.made_up_run import EVIL
+
+HEADINGS = {"h1", "h2", "h3", "h4", "h5"}
 
 
 def render(folder, is_going=False):
@@ -59,6 +62,17 @@ def test_samples_stand_side_by_side_by_step(folder):
   # A picture is in the file once, the first batch beside it.
   assert render(folder).count("data:image/png;base64,") == 2
   assert len(parsed.all("div", **{"class": "shot p0 small"})) == 6
+
+
+def test_a_task_that_was_asked_once_is_one_strip(folder):
+  samples.Samples(folder).write(100, {"end": made_up_run.outcome(100)})
+  parsed = Page(render(folder))
+  assert len(parsed.all("ul", **{"class": "strip"})) == 3
+  assert re.search(
+    r"end Asked after step 100 alone\. r\d quality", parsed.words
+  )
+  levels = [int(tag[1]) for tag, _ in parsed.elements if tag in HEADINGS]
+  assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
 
 
 def test_a_run_that_goes_and_one_without_anything(folder, tmp_path):
