@@ -48,7 +48,7 @@ train: $(STAMP)
 # What `make train` leaves, or another: make demo CHECKPOINT=kosmos-2-patch14-224
 CHECKPOINT ?= runs/shapes
 demo: $(STAMP)
-	@test -e $(CHECKPOINT) || { echo "Expected a checkpoint in $(CHECKPOINT) and found none: run 'make train' first (about eleven minutes on two cores), or name another, as in 'make demo CHECKPOINT=PATH'." >&2; exit 1; }
+	@test -e $(CHECKPOINT) || { echo "Expected a checkpoint in $(CHECKPOINT) and found none: run 'make train' first (about 15 minutes on two cores), or name another, as in 'make demo CHECKPOINT=PATH'." >&2; exit 1; }
 	$(BIN)/python -m kosmos2_jax.tools.demo --checkpoint=$(CHECKPOINT) $(ARGS)
 
 # Without the last flag, a worker that crashes leaves pytest waiting for ever.

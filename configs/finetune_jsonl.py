@@ -109,7 +109,13 @@ def get_config(arg: str = "") -> ConfigDict:
       "jsonl",
       "by_fields",
       args.batch,
-      options={"grounded_caption": {"prefix": "An image of"}},
+      # Of expressions: 0 only finds, 1 only describes what is in a box.
+      describe_probability=0.5,
+      options={
+        "grounded_caption": {"prefix": "An image of"},
+        # "objects" counts boxes alone, "text" the expressions too.
+        "referring": {"loss": "text"},
+      },
     ),
   )
   config.data.builders.jsonl = ConfigDict(

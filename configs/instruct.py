@@ -9,7 +9,7 @@ tuned this way: CIDEr 80.5 on Flickr30k's test pictures, 51.1 on VQAv2 test-dev.
 
 `mesh=` sets mesh, rows, remat and microbatches for a machine. Predicted, not
 measured, for 10,000 steps: v5e-256 49 minutes, v5p-128 1.4 hours, v6e-256 16
-minutes, two slices of it (2xv6e-256) 10, 8xh100 4.9 hours. Steps have the
+minutes, two slices of it (2xv6e-256) 10, 8xh100 7.8 hours. Steps have the
 shape, FLOPs and seconds of configs/pretrain.py, where the derivation is; on 8
 H100 they have 6.25 PFLOP.
 

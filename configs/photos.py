@@ -25,6 +25,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.num_steps = 600
   config.model.vision.image_size = 128
   config.model.vision.patch_size = 16
+  config.model.vision.stem = "conv"
   config.model.num_bins = 32
   config.model.unroll = 8
   config.data.seq_len = 160

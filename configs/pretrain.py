@@ -16,22 +16,24 @@ Cost, as published: 60,000 steps in a day on 256 V100. Score: none is claimed;
 this project has not trained it at that size.
 
 `pretrain.py:mesh=v5e-256` sets mesh, rows, remat and microbatches for a
-machine. Predicted, not measured:
+machine. Predicted:
 
-  mesh=        PFLOP/step  assumed MFU  s/step  tokens/s (a chip)   60,000 steps
+  mesh=        PFLOP/step          MFU  s/step  tokens/s (a chip)   60,000 steps
   v5e-256            6.62         45 %    0.29  1,440,000 (5,600)          4.9 h
   v5p-128            6.62         45 %    0.50    840,000 (13,100)         8.3 h
   v6e-256            6.62         30 %    0.094 4,500,000 (17,400)         1.6 h
   2xv6e-256          6.62         25 %    0.056 7,400,000 (14,500)         0.9 h
-  8xh100             6.23         45 %    1.75    240,000 (30,000)          29 h
+  8xh100             6.23         28 %    2.81    149,000 (18,600)          47 h
 
 FLOPs are those of `models.flops` for 256 rows of 2,048 (208 on 8 H100) with 16
 (24) places for pictures each, empty ones included; tokens are the 419,000 of a
 step that are no padding. Seconds are FLOPs / (MFU x peak of the chips). The MFU
-is assumed: others reach 55 % at this size on v5e, and the compiled steps allow
-more than is assumed here (docs/training.md has the reports); a v6e has one row
-to work on, or half a row in two slices, and waits for memory. 8 H100 were not
-compiled for. A step has 2,375 pictures: v6e-256 wants 25,000 a second.
+of TPUs is assumed: others reach 55 % at this size on v5e, and the compiled
+steps allow more than is assumed here (docs/training.md has the reports); a v6e
+has one row to work on, or half a row in two slices, and waits for memory. That
+of 8 H100 is what one reached with four rows (measured, docs/training.md), as if
+the others cost nothing. A step has 2,375 pictures: v6e-256 wants 25,000 a
+second.
 
 `pretrain.py:text_only` trains the decoder alone, on as many tokens of text.
 

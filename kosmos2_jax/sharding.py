@@ -59,6 +59,8 @@ PARTITION_RULES: tuple[tuple[str, P], ...] = (
   (r"^lora/.*/(query|key|value)/kernel/b$", P(None, "tensor", None)),  # r N H
   (r"^lora/.*/up/kernel/b$", P(None, "tensor")),  # r F
   (r"^lora/.*/(attention/out|down)/kernel/a$", P("tensor", None)),  # F r
+  (r"^lora/.*/embedding/a$", P("tensor", None)),  # V r
+  (r"^lora/.*/embedding/b$", P(None, "fsdp")),  # r D
   (r"^lora/.*/kernel/a$", P(None, None)),  # stem, project: … r
   (r"^lora/.*/kernel/b$", P(None, "fsdp")),  # r D
 )

@@ -112,6 +112,7 @@ ASKERS = {
   "data.grit.build.pipeline": {"apache_beam"},
   "kosmos2_jax.convert.fairseq": {"torch"},
   "kosmos2_jax.convert.peer": {"torch", "transformers"},
+  "kosmos2_jax.benchmarks.peer_step": {"torch", "transformers"},
   "kosmos2_jax.benchmarks.systems": {"torch", "transformers"},
   "kosmos2_jax.benchmarks.training_systems": {"torch", "transformers"},
   "kosmos2_jax.evals.harness": {

@@ -166,9 +166,11 @@ def test_no_rule_is_idle():
   """Without it, something has no place, or another one."""
   used = set()
   mesh = sharding.make_mesh((2, 2, 2))
-  adapters = lora.Lora(2, 16.0, ("/kernel$",))
-  for name in presets.PRESETS:
-    model = presets.build(presets.preset(name))
+  adapters = lora.Lora(2, 16.0, ("/kernel$", "embedding$"))
+  conv = presets.preset("shapes")
+  conv["vision"]["stem"] = "conv"
+  for sizes in (*map(presets.preset, presets.PRESETS), conv):
+    model = presets.build(sizes)
     params = jax.eval_shape(
       lambda model=model: state_lib.init_params(model, jax.random.key(0))
     )

@@ -26,21 +26,20 @@ from PIL import Image, ImageDraw
 from data.shapes import drawing
 from data.shapes.draws import Draws
 
+# Words that are one token of the small tokenizer each.
 COLORS = {
   "pink": (255, 150, 190),
   "brown": (125, 66, 20),
-  "magenta": (226, 0, 140),
-  "lime": (170, 240, 60),
-  "navy": (18, 24, 120),
+  "black": (6, 6, 6),
+  "mustard": (190, 150, 10),
 }
-KINDS = ("heart", "ring", "moon", "arrow", "house", "bar")
-# Each colour and kind is in one of them, but for a kind more than colours.
+KINDS = ("heart", "ring", "moon", "tree", "house", "hexagon")
+# A pair of each colour, no kind twice.
 HELD_OUT = (
   ("pink", "moon"),
   ("brown", "heart"),
-  ("magenta", "arrow"),
-  ("lime", "house"),
-  ("navy", "ring"),
+  ("black", "tree"),
+  ("mustard", "ring"),
 )
 SPLITS = ("train", "validation", "test")
 SIDE = 64
@@ -79,14 +78,14 @@ def mask(kind: str, side: int) -> np.ndarray:
     case "moon":
       disc(0.5, 0.5, 0.5)
       disc(0.8, 0.5, 0.45, fill=0)
-    case "arrow":
-      polygon((0.5, 0), (1, 0.5), (0, 0.5))
-      polygon((0.34, 0.45), (0.66, 0.45), (0.66, 1), (0.34, 1))
+    case "tree":
+      polygon((0.5, 0), (1, 0.6), (0, 0.6))
+      polygon((0.36, 0.6), (0.64, 0.6), (0.64, 1), (0.36, 1))
     case "house":
       polygon((0.5, 0), (1, 0.4), (0, 0.4))
       polygon((0.12, 0.4), (0.88, 0.4), (0.88, 1), (0.12, 1))
-    case "bar":
-      polygon((0, 0.22), (1, 0.22), (1, 0.78), (0, 0.78))
+    case "hexagon":
+      polygon((0.25, 0), (0.75, 0), (1, 0.5), (0.75, 1), (0.25, 1), (0, 0.5))
     case _:
       raise ValueError(f"expected a kind of {KINDS}, found {kind!r}")
   fine = np.asarray(image, np.float32) / 255

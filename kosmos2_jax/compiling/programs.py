@@ -3,9 +3,9 @@
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 from kosmos2_jax import sharding
 from kosmos2_jax.batch import batch_spec
 from kosmos2_jax.compiling import collectives, hlo, roofline, traffic
+from kosmos2_jax.compiling.jobs import Job
 from kosmos2_jax.compiling.roofline import Roofline
 from kosmos2_jax.compiling.topologies import Topology
 from kosmos2_jax.compiling.traffic import Large
@@ -24,40 +25,6 @@ from kosmos2_jax.training.trainer import Trainer, make_trainer
 
 # Smaller parameters are whole on every device, as a rule, and nobody minds.
 LEAST_UNSHARDED = 2**20
-
-
-class Job(NamedTuple):
-  """A step to be compiled.
-
-  Attributes:
-    sizes: of the model, see `presets.build`.
-    compute: how it computes, see `presets.split`.
-    options: the other arguments of `make_trainer`, but for `devices`.
-    num_rows: rows of the global batch.
-    seq_len: tokens of a row.
-    images_per_row: pictures that a row has room for.
-  """
-
-  sizes: Mapping[str, Any]
-  compute: Mapping[str, Any]
-  options: Mapping[str, Any]
-  num_rows: int
-  seq_len: int
-  images_per_row: int
-
-  @property
-  def num_microbatches(self) -> int:
-    """Parts in which a batch is computed."""
-    return self.options.get("num_microbatches", 1)
-
-  @property
-  def shape(self) -> dict[str, int]:
-    """The shape of a batch as `flops` takes it."""
-    return {
-      "num_rows": self.num_rows,
-      "seq_len": self.seq_len,
-      "num_images": self.num_rows * self.images_per_row,
-    }
 
 
 class Report(NamedTuple):

@@ -4,12 +4,13 @@
 |----------|--------------------------|----------------------------------------|
 | "xla"    | products and a softmax   | everything, anywhere                   |
 | "splash" | Pallas's kernel for TPUs | `CausalMask`; any dtype and length     |
-| "cudnn"  | NVIDIA's fused kernel    | `CausalMask` or no mask; bfloat16 only |
+| "cudnn"  | NVIDIA's fused kernel    | `CausalMask`, or no mask and an even   |
+|          |                          | length; bfloat16 only                  |
 
 The two kernels never hold the [T, S] weights of a head: memory grows with the
 length, not with its square. What a kernel does not take (a cache's mask,
-dropout on the weights, the resampler's and on TPUs the vision encoder's
-attention) is computed by "xla". All three agree to rounding.
+dropout on the weights, the resampler's and the vision encoder's attention with
+its class token) is computed by "xla". All three agree to rounding.
 
 XLA cannot divide a kernel among devices by itself. Where a mesh is set while
 the step is traced (`jax.set_mesh`), each device runs the kernel on its rows
@@ -112,7 +113,9 @@ def attend(
   if dropout is None and implementation == "cudnn":
     if causal:
       return _cudnn_causal(query, key, value, attn_mask.segment_ids)
-    if attn_mask is None:
+    # It trains with even lengths alone; padding would want a mask.
+    even = query.shape[1] % 2 == key.shape[1] % 2 == 0
+    if attn_mask is None and even:
       return _on_mesh(_fused(is_causal=False), (query, key, value))
   written_out = attn_mask.written_out() if causal else attn_mask
   return _xla(query, key, value, written_out, dropout)

@@ -45,7 +45,6 @@ PRESETS: dict[str, dict[str, Any]] = {
       "depth": 1,
       "mlp_dim": 256,
       "num_heads": 4,
-      "stem": "conv",
       "position_init": "sincos2d",
     },
     "resampler": {

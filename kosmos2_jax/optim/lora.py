@@ -13,6 +13,10 @@ these are:
   lora/decoder/layers/mlp/up/kernel/a    [depth, D, rank]
   lora/decoder/layers/mlp/up/kernel/b    [depth, rank, F]
 
+The embedding [V, D] can have one too, A [V, rank], which lets every word move
+in a few directions; there A starts at zero and B at random, as a word that is
+not seen gets no gradient.
+
 Models know nothing of them. Whoever computes calls `Lora.merge` first, inside
 of what is derived while training, so that gradients reach A and B; that costs
 the gradient of each adapted kernel for the moment, and keeps none of it.
@@ -32,6 +36,7 @@ from kosmos2_jax.optim.patterns import flatten, matches, unflatten
 
 PART = "lora"
 PREFIX = f"{PART}/"
+EMBEDDING = "decoder/embedding"
 FIELDS = ("rank", "alpha", "targets")
 
 
@@ -42,7 +47,8 @@ class Lora:
   Attributes:
     rank: r; how many directions of a kernel change.
     alpha: the change is multiplied by alpha / rank.
-    targets: patterns; a kernel in whose path one is found is adapted.
+    targets: patterns; a kernel, or the embedding, in whose path one is found is
+      adapted.
     whole: patterns of other parameters that are trained as they are, beside
       the adapters; nothing that merging needs to know.
   """
@@ -74,7 +80,7 @@ class Lora:
     }
 
   def paths(self, params: PyTree) -> list[str]:
-    """The kernels that are adapted.
+    """The kernels that are adapted, and the embedding if it is.
 
     Args:
       params: of the model, or anything of that structure.
@@ -85,7 +91,7 @@ class Lora:
     kernels = [
       path
       for path in flatten(params)
-      if path.endswith("/kernel") and not path.startswith(PREFIX)
+      if path.endswith("/kernel") or path == EMBEDDING
     ]
     found = set()
     for pattern in self.targets:
@@ -183,13 +189,15 @@ def described(description: Mapping[str, Any] | None) -> Lora | None:
 def init(shapes: PyTree, key: jax.Array) -> PyTree:
   """Fresh adapters: A uniform within 1 / sqrt(in), as kernels, B zero.
 
+  Of the embedding A is zero, and B uniform within 1 / sqrt(rank).
+
   Args:
     shapes: see `Lora.shapes`.
-    key: the random key; each A has one of its own, by its path.
+    key: the random key; each array has one of its own, by its path.
   """
   result = {}
   for path, leaf in flatten(shapes).items():
-    if path.endswith("/b"):
+    if path.endswith("/a" if path.startswith(EMBEDDING) else "/b"):
       result[path] = jnp.zeros(leaf.shape, leaf.dtype)
       continue
     bound = leaf.shape[-2] ** -0.5

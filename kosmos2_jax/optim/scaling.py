@@ -1,6 +1,7 @@
 """What becomes of gradients before the learning rate: Adam's or Muon's way."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,8 +60,9 @@ def scale_by_muon(
 
   The momentum of a matrix is replaced by its nearest orthogonal matrix, times
   0.2 · sqrt(max(inputs, outputs)): all directions of a matrix learn equally
-  fast (https://kellerjordan.github.io/posts/muon). Matrices are the kernels;
-  embeddings, latents, positions, norms and biases are Adam's.
+  fast (https://kellerjordan.github.io/posts/muon). Matrices are the kernels,
+  and both matrices of their adapters; embeddings, latents, positions, norms and
+  biases are Adam's.
 
   Args:
     b1: of Adam; Muon's momentum has 0.95.
@@ -70,7 +72,7 @@ def scale_by_muon(
 
   def is_matrix(params):
     return jax.tree_util.tree_map_with_path(
-      lambda path, _: "muon" if path[-1].key == "kernel" else "adam", params
+      lambda path, _: "muon" if _is_matrix(path) else "adam", params
     )
 
   def resize(updates):
@@ -89,20 +91,28 @@ def scale_by_muon(
   )
 
 
+def _is_matrix(key_path: tuple[Any, ...]) -> bool:
+  """A kernel, or a matrix of its adapter: `lora/…/kernel/a` and `b`."""
+  return "kernel" in [part.key for part in key_path[-2:]]
+
+
 def kernel_axes(kernels: PyTree) -> PyTree:
   """Which axes of each kernel are inputs, and which outputs.
 
   Queries, keys and values are [… D N H], the stem's kernels [… E] and all
-  others [… in out]; axes before those are of scanned layers.
+  others [… in out]; axes before those are of scanned layers. Adapters are
+  [… in r] and [… r] with the outputs of their kernel.
 
   Returns:
     A tree of `optax.contrib.MuonDimensionNumbers`.
   """
 
   def axes(key_path, kernel):
-    if any(part.key == "stem" for part in key_path):
+    names = [part.key for part in key_path]
+    side = names.pop() if names[-1] != "kernel" else ""  # of an adapter
+    if "stem" in names and not side:
       first, last = range(kernel.ndim - 1), [kernel.ndim - 1]
-    elif key_path[-2].key in ("query", "key", "value"):
+    elif names[-2] in ("query", "key", "value") and side != "a":
       first, last = [kernel.ndim - 3], [kernel.ndim - 2, kernel.ndim - 1]
     else:
       first, last = [kernel.ndim - 2], [kernel.ndim - 1]

@@ -30,45 +30,14 @@ os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 from rich.console import Console
 
 from kosmos2_jax.compiling import programs, report, search, topologies
-from kosmos2_jax.models import presets
-from kosmos2_jax.text.tokenizer import Tokenizer
-from kosmos2_jax.training import guard
+from kosmos2_jax.compiling.jobs import job_of
 
 # Rows per chip at which a search stops.
 MOST_ROWS = 4096
-
-
-def job_of(config: ConfigDict, num_rows: int | None = None) -> programs.Job:
-  """The step that `train.py` would run.
-
-  Args:
-    config: of the run.
-    num_rows: of the global batch; None: as many as the config says.
-  """
-  data = config.data
-  sizes, compute = presets.split(config.model.to_dict())
-  if not sizes["vocab_size"]:
-    tokenizer = Tokenizer.load(data.tokenizer, sizes["num_bins"])
-    sizes["vocab_size"] = tokenizer.vocab.size
-  if num_rows is None:
-    per_step = sum(kind.per_step for kind in data.kinds)
-    num_rows = data.rows_per_step if data.pack else per_step
-  options = {
-    "optimizer": config.optimizer.to_dict(),
-    "mesh": config.mesh.to_dict(),
-    "num_steps": config.num_steps,
-    "seed": config.seed,
-    "num_microbatches": config.num_microbatches,
-    "kind_names": tuple(kind.name for kind in data.kinds),
-    "guard": {key: config[key] for key in guard.FIELDS},
-    "lora": config.lora.to_dict(),
-  }
-  images = data.images_per_row
-  return programs.Job(sizes, compute, options, num_rows, data.seq_len, images)
 
 
 def run(read: flags.FlagValues) -> int:

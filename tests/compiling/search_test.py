@@ -2,7 +2,7 @@
 
 import pytest
 
-from kosmos2_jax.compiling import programs, search
+from kosmos2_jax.compiling import jobs, programs, search
 
 
 class Fake:
@@ -16,7 +16,7 @@ class Fake:
   def __call__(self, rows):
     self.tried.append(rows)
     needed = self.fixed + self.each * rows
-    job = programs.Job({}, {}, {}, rows, 1, 0)
+    job = jobs.Job({}, {}, {}, rows, 1, 0)
     return programs.Report(
       job,
       topology=None,

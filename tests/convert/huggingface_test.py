@@ -183,5 +183,7 @@ def test_sizes_that_transformers_cannot_have_are_refused(odd_sizes, tmp_path):
   sizes["resampler"]["num_heads"] = 3
   with pytest.raises(ValueError, match="found 3 and 6"):
     huggingface.write_config(tmp_path, sizes)
+  sizes = presets.preset("shapes")
+  sizes["vision"]["stem"] = "conv"
   with pytest.raises(ValueError, match='stem "patch"'):
-    huggingface.write_config(tmp_path, presets.preset("shapes"))
+    huggingface.write_config(tmp_path, sizes)

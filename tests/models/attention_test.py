@@ -13,8 +13,11 @@ import pytest
 from jax.experimental.pallas.ops.tpu import splash_attention
 
 from kosmos2_jax import sharding
+from kosmos2_jax.benchmarks import random_rows
+from kosmos2_jax.compiling.jobs import Job
 from kosmos2_jax.models import attention, presets
 from kosmos2_jax.models.masks import CausalMask
+from kosmos2_jax.training import objective, state
 
 # float32: sums of some 100 terms of about 1, in another order. bfloat16 has 8
 # bits, and what is compared is up to about 4: one or two units of the last bit.
@@ -194,6 +197,30 @@ def test_cudnn_is_called_forward_and_backward(monkeypatch):
   # One bias for all heads, of an even length.
   assert "2x1x14x14x" in text
   assert "2x4x14x14x" not in text
+
+
+def test_a_model_with_pictures_trains_by_cudnn(monkeypatch):
+  """With its class token the vision encoder's length is odd."""
+  monkeypatch.undo()  # the call as it is
+  monkeypatch.setattr(
+    "jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version",
+    lambda: 91000,
+  )
+  job = Job(presets.preset("tiny"), {}, {}, 2, 16, 1)
+  model = presets.build(job.sizes, dtype="bfloat16", attention="cudnn")
+  batch = random_rows.make_rows(job)
+  inputs = [jnp.asarray(batch[key]) for key in objective.MODEL_INPUTS]
+  params = jax.eval_shape(lambda: state.init_params(model, jax.random.key(0)))
+
+  def loss(params):
+    logits = model.apply({"params": params}, *inputs)
+    return logits.astype(jnp.float32).sum()
+
+  program = jax.jit(jax.grad(loss)).trace(params)
+  text = program.lower(lowering_platforms=("cuda",)).as_text()
+  # In a loop over the decoder's layers; the encoder's 5 tokens are xla's.
+  assert text.count("@__cudnn$fmhaScaleBiasSoftmaxBackward(") == 1
+  assert "@__cudnn$fmhaSoftmax" not in text
 
 
 def test_a_model_is_given_another_implementation():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kosmos2_jax.models import presets
-from kosmos2_jax.optim import scaling
+from kosmos2_jax.optim import patterns, scaling
 from kosmos2_jax.training import state as state_lib
 
 
@@ -88,3 +88,37 @@ def test_muon_makes_every_direction_of_every_layer_equally_large():
   expected, _ = jax.jit(adam.update)(grads, adam.init(params))
   for name in ("embedding", "norm"):
     jax.tree.map(np.testing.assert_array_equal, updates[name], expected[name])
+
+
+def test_adapters_are_matrices_of_their_own():
+  """Of A inputs and rank, of B rank and what the kernel gives; all layers."""
+  lead = "lora/decoder/layers/attention"
+  shapes = {
+    f"{lead}/query/kernel/a": (2, 16, 3),
+    f"{lead}/query/kernel/b": (2, 3, 4, 5),
+    f"{lead}/out/kernel/a": (2, 16, 3),
+    f"{lead}/out/kernel/b": (2, 3, 16),
+    "lora/vision/stem/kernel/a": (12, 3),
+    "lora/vision/stem/kernel/b": (3, 16),
+    "vision/stem/kernel": (2, 2, 3, 16),
+  }
+  tree = patterns.unflatten(
+    {path: jnp.zeros(shape) for path, shape in shapes.items()}
+  )
+  axes = scaling.kernel_axes(tree)
+  found = {
+    path: (
+      patterns.flatten(axes)[path].reduction_axis,
+      patterns.flatten(axes)[path].output_axis,
+    )
+    for path in shapes
+  }
+  assert list(found.values()) == [
+    ((1,), (2,)),
+    ((1,), (2, 3)),
+    ((1,), (2,)),
+    ((1,), (2,)),
+    ((0,), (1,)),
+    ((0,), (1,)),
+    ((0, 1, 2), (3,)),
+  ]

@@ -6,7 +6,7 @@ import json
 import jax
 import pytest
 
-from kosmos2_jax.compiling import report, topologies
+from kosmos2_jax.compiling import jobs, report, topologies
 from kosmos2_jax.models import presets
 from kosmos2_jax.tools import compile as compile_tool
 from kosmos2_jax.training import state
@@ -70,7 +70,7 @@ def test_a_step_for_four_chips(tmp_path, capfd):
 
 def num_params():
   """Parameters of the tiny model with the small vocabulary."""
-  job = compile_tool.job_of(tiny_config.get_config())
+  job = jobs.job_of(tiny_config.get_config())
   model = presets.build(job.sizes)
   params = jax.eval_shape(lambda: state.init_params(model, jax.random.key(0)))
   return sum(leaf.size for leaf in jax.tree.leaves(params))

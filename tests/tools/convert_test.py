@@ -227,6 +227,7 @@ def test_golden_outputs_are_replayed(tmp_path, capsys, monkeypatch, alone):
 
 def test_what_cannot_be_exported_leaves_nothing_behind(tmp_path, capsys):
   sizes = presets.preset("shapes") | {"num_bins": 4}
+  sizes["vision"]["stem"] = "conv"
   sizes["vocab_size"] = TOKENIZER.vocab.size
   _, params = random_params(sizes)
   folder = tmp_path / "conv"
