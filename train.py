@@ -127,7 +127,7 @@ def train(read: flags.FlagValues, group: Group, stop: stops.Stop) -> None:
     for line in stream.left_out():
       reporter.say(f"left out of the rows: {line}")
     name = command_line.config_name(read)
-    evaluation.final(now, folder, name, config.evals.num_pictures)
+    evaluation.final(now, folder, name, config.evals.num_pictures, reporter)
     ledger.spent("evaluation", int(now.step))
 
 

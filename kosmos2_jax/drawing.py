@@ -18,12 +18,12 @@ from kosmos2_jax.batch import Batch, denormalize
 from kosmos2_jax.text import markup
 from kosmos2_jax.text.tokenizer import Tokenizer
 from kosmos2_jax.training.metrics import Reporter
+from kosmos2_jax.training.report.writer import FIRST_BATCH
 
 # Rows side by side; of a packed row, its segments.
 COLUMNS = 4
 PACKED_COLUMNS = 4
-# Of the first batch of a run: under which name, and how many rows.
-FIRST = "input/first_batch"
+# Rows of the first batch of a run that are drawn.
 NUM_FIRST = 8
 
 
@@ -44,7 +44,7 @@ def draw_first(
   for index, batch in enumerate(stream):
     if index == 0 and reporter.takes_pictures:
       sheet = draw_rows(batch, NUM_FIRST, tokenizer, stream.segments)
-      reporter.write_images(step, {FIRST: np.asarray(sheet)})
+      reporter.write_images(step, {FIRST_BATCH: np.asarray(sheet)})
     yield batch
 
 

@@ -19,6 +19,7 @@ from kosmos2_jax.tools import convert
 from kosmos2_jax.training import checkpoint
 from kosmos2_jax.training import state as state_lib
 from tests.convert.samples import clip_folder, huggingface_folder
+from tests.evals.html_report_test import Page
 
 # ml_collections reads config files in an old way.
 pytestmark = pytest.mark.filterwarnings(
@@ -205,7 +206,10 @@ def test_the_files_of_a_run_and_what_a_second_start_does(
     "metrics.jsonl",
     "results.json",
     "results.md",
+    "evaluation.html",
     "report.html",
+    "environment.json",
+    "samples",
     "predictions.png",
     "rec",  # its answers
   }
@@ -222,6 +226,7 @@ def test_the_files_of_a_run_and_what_a_second_start_does(
     for tag in ("input/first_batch", "rec/random_00")
   }
   assert list(pictures.values()) == [[0], [2, 4]]
+  _check_report(folder, starts=1)
   results = json.loads((folder / "results.json").read_text())
   assert results["step"] == 4
   assert set(results["tasks"]) == {"rec"}
@@ -239,6 +244,36 @@ def test_the_files_of_a_run_and_what_a_second_start_does(
   assert [json.loads(line) for line in again] == rows
   newest = (folder / "checkpoints" / "4" / "_CHECKPOINT_METADATA").stat()
   assert newest.st_mtime_ns == written.st_mtime_ns
+  _check_report(folder, starts=2)
+
+
+def _check_report(folder, starts):
+  """All parts of the report of the run above."""
+  assert "Evaluation" in (folder / "evaluation.html").read_text()
+  samples = {path.name for path in (folder / "samples").iterdir()}
+  assert samples == {"2.json", "4.json", "pictures", "first_batch.png"}
+  page = Page((folder / "report.html").read_text())
+  ids = {found["id"] for found in page.all("section")}
+  assert ids == {
+    "curves",
+    "scores",
+    "samples",
+    "data",
+    "config",
+    "environment",
+    "time",
+  }
+  for part in (
+    "run finished 4 of 4 steps",
+    f"starts {starts} ",
+    "best rec/mean_iou",
+    f"devices {jax.device_count()} × cpu",
+    "Loss",
+    "step 2 quality",
+    "step 4 quality",
+    "model.num_bins 4",
+  ):
+    assert part in page.words, part
 
 
 @pytest.mark.slow

@@ -37,10 +37,19 @@ def choose(
   best = descending[: min(count, len(descending) // 2)]
   worst = [index for index in ascending if index not in best][:count]
   taken = {*best, *worst}
-  order = np.random.default_rng(seed).permutation(len(records)).tolist()
+  order = drawn_order(len(records), seed)
   others = [index for index in order if index not in taken][:count]
   found = {"worst": worst, "best": best, "random": others}
   return {kind: tuple(found[kind]) for kind in KINDS if found[kind]}
+
+
+def drawn_order(num_records: int, seed: int = 0) -> list[int]:
+  """The order in which random records are drawn: the same every time.
+
+  Whichever became best or worst, the first `count` of it are among the records
+  that `choose` returns for the same count and seed.
+  """
+  return np.random.default_rng(seed).permutation(num_records).tolist()
 
 
 def _ranked(

@@ -73,12 +73,36 @@ def make_card(outcome: Outcome, index: int) -> Card:
     index: which record of it.
   """
   record = outcome.records[index]
-  view = outcome.evaluator.view(record)
+  quality = outcome.scores.quality
   pictures = outcome.pictures.get(index, ())
+  return view_card(
+    record.id,
+    outcome.evaluator.view(record),
+    None if quality is None else float(quality[index]),
+    tuple(_data_url(picture) for picture in pictures),
+    bool(pictures) and max(pictures[-1].shape[:2]) <= SMALL_SIDE,
+  )
+
+
+def view_card(
+  name: str,
+  view: View,
+  quality: float | None,
+  pictures: tuple[tuple[str, int, int], ...] = (),
+  is_small: bool = False,
+) -> Card:
+  """The card of a judged answer.
+
+  Args:
+    name: what it is called: the id of its record.
+    view: what is shown of it.
+    quality: how good it is; None or no number: nobody knows.
+    pictures: address, width and height of each.
+    is_small: whether the last one is shown pixel by pixel.
+  """
   colors = _colors(view)
   numbers = {text: number for number, text in enumerate(colors)}
-  quality = outcome.scores.quality
-  ranked = quality is not None and math.isfinite(quality[index])
+  ranked = quality is not None and math.isfinite(quality)
   boxes = sorted(
     (
       *_drawn(view.predicted, False, colors, numbers),
@@ -89,10 +113,10 @@ def make_card(outcome: Outcome, index: int) -> Card:
   )
   entries = [_entry(text, color, view) for text, color in colors.items()]
   return Card(
-    id=record.id,
-    quality=f"{quality[index]:.2f}" if ranked else "",
-    pictures=tuple(_data_url(picture) for picture in pictures),
-    is_small=bool(pictures) and max(pictures[-1].shape[:2]) <= SMALL_SIDE,
+    id=name,
+    quality=f"{quality:.2f}" if ranked else "",
+    pictures=pictures,
+    is_small=is_small,
     boxes=tuple(boxes),
     summary="; ".join(f"{entry.text}: {entry.counts}" for entry in entries),
     entries=tuple(entries),
@@ -187,14 +211,34 @@ def _data_url(
   picture: UInt8[np.ndarray, "height width 3"],
 ) -> tuple[str, int, int]:
   """A picture that stands in the file itself, with its width and height."""
+  content, kind, (width, height) = encode(picture)
+  return data_url(content, kind), width, height
+
+
+def data_url(content: bytes, kind: str) -> str:
+  """An address that holds an encoded picture; `kind` is "png" or "jpeg"."""
+  data = base64.b64encode(content).decode("ascii")
+  return f"data:image/{kind};base64,{data}"
+
+
+def encode(
+  picture: UInt8[np.ndarray, "height width 3"], max_side: int = MAX_SIDE
+) -> tuple[bytes, str, tuple[int, int]]:
+  """A picture in few bytes; small ones keep their pixels.
+
+  Args:
+    picture: of any size.
+    max_side: longer sides are reduced to it.
+
+  Returns:
+    The bytes, their kind ("png" or "jpeg"), and width and height.
+  """
   image = Image.fromarray(picture)
-  image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+  image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
   is_small = max(image.size) <= SMALL_SIDE
   encoded = io.BytesIO()
   if is_small:
     image.save(encoded, "PNG", optimize=True)
   else:
     image.save(encoded, "JPEG", quality=JPEG_QUALITY)
-  kind = "png" if is_small else "jpeg"
-  data = base64.b64encode(encoded.getvalue()).decode("ascii")
-  return f"data:image/{kind};base64,{data}", image.width, image.height
+  return encoded.getvalue(), "png" if is_small else "jpeg", image.size

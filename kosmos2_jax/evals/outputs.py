@@ -71,6 +71,7 @@ def write_all(
   step: int | None,
   command: Sequence[str],
   with_report: bool = True,
+  report_file: str = REPORT_FILE,
 ) -> None:
   """Writes everything but the predictions, which are there already.
 
@@ -84,6 +85,8 @@ def write_all(
     step: their training step, where known.
     command: that was given, word by word.
     with_report: also the files with pictures.
+    report_file: what the HTML report is called; the end of a training run has
+      a report of the whole run beside it.
   """
   folder = epath.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +112,7 @@ def write_all(
   html_report.write(
     results,
     tasks,
-    folder / REPORT_FILE,
+    folder / report_file,
     title=f"{checkpoint} on {config}",
     checkpoint=checkpoint,
     config=config,

@@ -14,7 +14,7 @@ from kosmos2_jax.evals.fingerprint import params_hash
 from kosmos2_jax.models.kosmos2 import Kosmos2
 from kosmos2_jax.predictor import Predictor
 from kosmos2_jax.text.tokenizer import Tokenizer
-from kosmos2_jax.training import loop
+from kosmos2_jax.training import loop, workdir
 from kosmos2_jax.training.division import divided, whole_params
 from kosmos2_jax.training.metrics import Reporter
 from kosmos2_jax.training.processes import ALONE, Group
@@ -79,6 +79,7 @@ class Evaluation:
       results = self._run(self._predictor(params, step), counts, drawn, {})
       if drawn:
         reporter.write_images(step, evals.sample_pictures(results))
+        reporter.write_samples(step, results)
       return results.scores
 
     return scores
@@ -89,6 +90,7 @@ class Evaluation:
     folder: str | os.PathLike,
     config: str,
     num_pictures: int,
+    reporter: Reporter | None = None,
   ) -> None:
     """Scores on `final_examples`: files in the workdir, a table on stdout.
 
@@ -100,6 +102,7 @@ class Evaluation:
       folder: the workdir.
       config: name of the config, for the record.
       num_pictures: how many to draw in `predictions.png`; 0 for no file.
+      reporter: keeps some answers for the report of the run.
     """
     counts = {key: task.final_examples for key, task in self._tasks.items()}
     if not any(counts.values()):
@@ -127,8 +130,11 @@ class Evaluation:
       config=config,
       command=sys.argv,
       with_report=num_pictures > 0,
+      report_file=workdir.EVALUATION_FILE,
       **model,
     )
+    if reporter and num_pictures:
+      reporter.write_samples(step, results)
     rich.print(evals.make_table(results, self._tasks))
 
   def _predictor(self, params, step):

@@ -137,6 +137,7 @@ def run(
   ledger = ledger or Ledger(None)
   ledger.start(start)
   if start == num_steps:
+    reporter.start(start)
     reporter.say(f"all {num_steps} steps were done before: nothing to train.")
     return state
   log = StepLog(num_steps, log_every, reporter, clock)

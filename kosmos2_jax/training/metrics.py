@@ -4,12 +4,15 @@ import io
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 
 from clu import metric_writers
 from etils import epath
 
+from kosmos2_jax.evals.protocol import Outcome
 from kosmos2_jax.training import workdir
 from kosmos2_jax.training.console import Console
+from kosmos2_jax.training.report.writer import ReportWriter
 from kosmos2_jax.training.wandb_writer import WandbWriter
 from kosmos2_jax.training.writers import FILE, MetricsFile
 
@@ -45,6 +48,7 @@ class Reporter(metric_writers.MultiWriter):
     self._texts = {}
     self._console: Console | None = None
     self._file: MetricsFile | None = None
+    self._report: ReportWriter | None = None
     writers = []
     if not quiet:
       self._console = Console(num_steps, stream)
@@ -54,8 +58,10 @@ class Reporter(metric_writers.MultiWriter):
         if project:
           writers.append(WandbWriter(project, folder, self._texts))
         self._file = MetricsFile(folder)
+        self._report = ReportWriter(folder, self.say)
         logdir = os.path.join(folder, workdir.METRICS_FOLDER)
         writers += [self._file, metric_writers.SummaryWriter(logdir)]
+        writers.append(self._report)  # last: it reads what the others wrote
     self.takes_pictures = self._file is not None
     super().__init__(writers)
 
@@ -65,6 +71,8 @@ class Reporter(metric_writers.MultiWriter):
     return self
 
   def __exit__(self, *exception) -> None:
+    if self._report:
+      self._report.finish()
     if self._console:
       self._console.__exit__(*exception)
     self.close()
@@ -75,6 +83,8 @@ class Reporter(metric_writers.MultiWriter):
     What the file has of later steps is removed: they are done again.
     """
     removed = self._file.cut(step) if self._file else 0
+    if self._report:
+      self._report.start(step)
     if removed:
       self.say(f"{FILE}: cut {removed} line(s) of what is trained again")
     # Indented by four: code, as TensorBoard reads Markdown.
@@ -86,6 +96,11 @@ class Reporter(metric_writers.MultiWriter):
       },
     )
     self.advance(step)
+
+  def write_samples(self, step: int, outcomes: Mapping[str, Outcome]) -> None:
+    """Keeps answers of an evaluation for the report of the run."""
+    if self._report:
+      self._report.write_samples(step, outcomes)
 
   def advance(self, step: int) -> None:
     """Tells the console that `step` updates are done."""

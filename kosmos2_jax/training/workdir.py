@@ -6,7 +6,9 @@ model.json               {"sizes": …, "dtype": …}, see `models.presets.build
 sentencepiece.bpe.model  its tokenizer
 checkpoints/ metrics/    see `checkpoint` and `metrics`
 metrics.jsonl wandb.json see `writers` and `wandb_writer`
-results.json predictions.png     of the evaluation at the end
+environment.json samples/        see `report.environment`, `report.samples`
+report.html                      of the run, see `report`
+results.json evaluation.html predictions.png     of the evaluation at the end
 """
 
 import json
@@ -25,6 +27,8 @@ TOKENIZER_FILE = "sentencepiece.bpe.model"
 METRICS_FOLDER = "metrics"
 RESULTS_FILE = "results.json"
 PICTURES_FILE = "predictions.png"
+REPORT_FILE = "report.html"
+EVALUATION_FILE = "evaluation.html"
 _SHARED_SECONDS = 30.0  # shared folders may show new files late
 
 
@@ -145,7 +149,7 @@ def _write(path: epath.Path, content: bytes) -> None:
 def _changes(old: Any, new: Any) -> list[str]:
   if old is None:
     return []
-  old, new = _flat(old), _flat(new)
+  old, new = flat(old), flat(new)
   return [
     f"{name}: {old.get(name, 'not set')} -> {new.get(name, 'not set')}"
     for name in sorted(old.keys() | new.keys())
@@ -153,14 +157,15 @@ def _changes(old: Any, new: Any) -> list[str]:
   ]
 
 
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+  """Fields of a config by their paths, such as `data.kinds.0.per_step`."""
   if not isinstance(tree, dict | list) or not tree:
     return {prefix: tree}
   items = tree.items() if isinstance(tree, dict) else enumerate(tree)
   return {
     name: value
     for key, branch in items
-    for name, value in _flat(
+    for name, value in flat(
       branch, f"{prefix}.{key}" if prefix else str(key)
     ).items()
   }

@@ -77,7 +77,9 @@ def test_the_end_is_written_and_a_killed_one_goes_on(monkeypatch, tmp_path):
     for path in tmp_path.rglob("*.*")
     if path.is_file()
   }
-  assert {"results.json", "report.html", "rec/predictions.jsonl"} <= set(files)
+  names = {"results.json", "evaluation.html", "rec/predictions.jsonl"}
+  # That of the run is the reporter's.
+  assert names <= set(files) and "report.html" not in files
   content = json.loads(files["results.json"])
   assert (content["step"], content["checkpoint_hash"]) == (7, "1")
   assert [task["n"] for task in content["tasks"].values()] == [5, 2]
