@@ -72,7 +72,8 @@ def test_a_caption_grows_to_its_end(detailed):
   assert not any(one.note for one in found)
   # The words of the prompt are the beginning of the caption.
   last = found[-1]
-  assert last.text.text.endswith("a red circle here")
+  words = prompt.removeprefix("<grounding>").strip()
+  assert last.text.text == f"{words} a red circle here"
   [phrase] = last.text.phrases
   [box] = phrase.boxes
   entry = json.loads(json.dumps(last.entry))
