@@ -72,3 +72,22 @@ def chromium():
     )
     yield started
     started.close()
+
+
+@contextlib.contextmanager
+def opened(browser, file):
+  """A page of a file; what it says and asks for is collected.
+
+  Its `complaints` are the console's words, errors and dialogs, its `requests`
+  addresses.
+  """
+  context = browser.new_context(viewport={"width": 1280, "height": 900})
+  page = context.new_page()
+  page.complaints, page.requests = [], []
+  page.on("console", lambda message: page.complaints.append(message.text))
+  page.on("pageerror", lambda error: page.complaints.append(str(error)))
+  page.on("dialog", lambda dialog: page.complaints.append(dialog.message))
+  page.on("request", lambda request: page.requests.append(request.url))
+  page.goto(file.as_uri(), wait_until="load")
+  yield page
+  context.close()

@@ -65,9 +65,6 @@ def measure_kernel(
 ) -> KernelReport:
   """Values, gradients, time and memory of a kernel, and of "xla" by turns.
 
-  Rows are packed segments of random lengths with padding behind them, and the
-  first is padding alone.
-
   Args:
     implementation: see `attention.IMPLEMENTATIONS`.
     rows: B.
@@ -78,7 +75,8 @@ def measure_kernel(
     repeats: repetitions.
     num_passes: forward and backward passes in each.
   """
-  inputs = _inputs(rows, length, heads, width, dtype)
+  arrays, ids = make_inputs(rows, length, heads, width, dtype)
+  inputs = (*arrays, ids)
   names = (implementation, "xla")
   compiled = {name: _compile(name, inputs) for name in names}
   found, reference = (compiled[name](*inputs) for name in names)
@@ -113,8 +111,18 @@ def measure_kernel(
   )
 
 
-def _inputs(rows, length, heads, width, dtype):
-  """Queries, keys, values, weights of what comes out, and segments."""
+def make_inputs(
+  rows: int, length: int, heads: int, width: int, dtype: str = "float32"
+) -> tuple[list[jax.Array], jax.Array]:
+  """Queries, keys, values and weights of what comes out; and segments.
+
+  Rows are packed segments, divided differently in each, and padding behind
+  them; the first is padding alone.
+
+  Returns:
+    Four arrays [rows, length, heads, width] of `dtype`, normal, and segment
+    ids [rows, length], int32.
+  """
   keys = jax.random.split(jax.random.key(0), 4)
   shape = (rows, length, heads, width)
   arrays = [jax.random.normal(key, shape).astype(dtype) for key in keys]
@@ -123,7 +131,7 @@ def _inputs(rows, length, heads, width, dtype):
   ids = (np.arange(length) >= cuts[:, :2, None]).sum(1) + 1
   ids[np.arange(length) >= cuts[:, 2:]] = 0
   ids[0] = 0
-  return *arrays, jnp.asarray(ids, jnp.int32)
+  return arrays, jnp.asarray(ids, jnp.int32)
 
 
 def _compile(name: str, inputs: Any) -> jax.stages.Compiled:

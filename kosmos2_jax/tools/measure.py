@@ -23,7 +23,6 @@ import json
 import os
 import statistics
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,10 +30,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import jax
 from absl import flags
-from ml_collections import config_flags
 from rich.console import Console
 from rich.table import Table
 
+from kosmos2_jax import command_line
 from kosmos2_jax.benchmarks import kernels, own_step, peer_step, worker
 from kosmos2_jax.benchmarks.kernels import KernelReport
 from kosmos2_jax.benchmarks.own_step import StepReport
@@ -44,6 +43,10 @@ from kosmos2_jax.convert import peer as peer_lib
 from kosmos2_jax.models import attention
 
 GIB = 2**30
+EXAMPLE = (
+  "python -m kosmos2_jax.tools.measure"
+  " --config=configs/pretrain.py:text_only --batch_per_device=8"
+)
 
 
 def run(read: flags.FlagValues) -> int:
@@ -181,47 +184,29 @@ def show_step(
   console.print(table)
 
 
+def define(read: flags.FlagValues) -> None:
+  """The command's own flags."""
+  for name, default, text in (
+    ("batch_per_device", None, "Rows for each device."),
+    ("repeats", 3, "Repetitions; the median counts."),
+    ("num_steps", 5, "Updates of a repetition."),
+  ):
+    flags.DEFINE_integer(name, default, text, lower_bound=1, flag_values=read)
+  flags.DEFINE_bool("step", True, "Else attention alone.", read)
+  flags.DEFINE_bool("compare", False, "Measure transformers too.", read)
+  flags.DEFINE_string("output", None, "JSON file to write.", read)
+
+
 def main(argv: Sequence[str]) -> int:
   """Runs the command; returns its status."""
-  read = flags.FlagValues()
-  define = {"flag_values": read}
-  flags.DEFINE_integer(
-    "batch_per_device", None, "Rows for each device.", lower_bound=1, **define
-  )
-  flags.DEFINE_integer(
-    "repeats", 3, "Repetitions; the median counts.", lower_bound=1, **define
-  )
-  flags.DEFINE_integer(
-    "num_steps", 5, "Updates of a repetition.", lower_bound=1, **define
-  )
-  flags.DEFINE_bool("step", True, "Else attention alone.", **define)
-  flags.DEFINE_bool("compare", False, "Measure transformers too.", **define)
-  flags.DEFINE_string("output", None, "JSON file to write.", **define)
-  flags.DEFINE_bool("traceback", False, "Show where mistakes are.", **define)
-  try:
-    config_flags.DEFINE_config_file(
-      "config", None, "File of the run.", read, sys_argv=list(argv)
+
+  def command():
+    read = command_line.read_flags(
+      argv, define, required=(), example=EXAMPLE, doc=__doc__
     )
-    if {"--help", "-h"} & set(argv):
-      print(f"{__doc__}\n{read.get_help()}")
-      return 0
-    if read(list(argv))[1:] or not read["config"].value:
-      raise flags.Error("expected --config and nothing but flags")
     return run(read)
-  except (AttributeError, KeyError) as error:
-    return _refuse(f"there is no config field {error}", argv)
-  except (flags.Error, ImportError, ValueError, OSError) as error:
-    return _refuse(str(error), argv)
 
-
-def _refuse(message: str, argv: Sequence[str]) -> int:
-  """Prints one sentence; returns the status of a mistake."""
-  if "--traceback" in argv:
-    traceback.print_exc()
-  # The config library puts a whole traceback into one message.
-  text = " ".join(message.rpartition("Error: ")[2].split())
-  print(f"measure: {text}", file=sys.stderr)
-  return 2
+  return command_line.run(argv, command)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def test_a_kernel_that_computes_something_else(monkeypatch, change):
 
 
 def test_the_first_row_is_padding_and_others_have_segments():
-  *_, ids = kernels._inputs(3, 64, 1, 8, "float32")
+  _, ids = kernels.make_inputs(3, 64, 1, 8)
   assert not ids[0].any()
   assert set(ids[1].tolist()) >= {1, 2}
   assert attention.IMPLEMENTATIONS[0] == "xla"  # what is compared with

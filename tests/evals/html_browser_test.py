@@ -61,17 +61,9 @@ def report(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, report):
-  """The report, opened; whatever it says or asks for is collected."""
-  context = browser.new_context(viewport={"width": 1280, "height": 900})
-  page = context.new_page()
-  page.complaints, page.requests = [], []
-  page.on("console", lambda message: page.complaints.append(message.text))
-  page.on("pageerror", lambda error: page.complaints.append(str(error)))
-  page.on("dialog", lambda dialog: page.complaints.append(dialog.message))
-  page.on("request", lambda request: page.requests.append(request.url))
-  page.goto(report.as_uri(), wait_until="load")
-  yield page
-  context.close()
+  """The report, opened."""
+  with browsers.opened(browser, report) as page:
+    yield page
 
 
 def test_it_opens_without_complaint_and_asks_for_nothing(page, report):

@@ -14,6 +14,7 @@ from jax.experimental.pallas.ops.tpu import splash_attention
 
 from kosmos2_jax import sharding
 from kosmos2_jax.benchmarks import random_rows
+from kosmos2_jax.benchmarks.kernels import make_inputs
 from kosmos2_jax.compiling.jobs import Job
 from kosmos2_jax.models import attention, presets
 from kosmos2_jax.models.masks import CausalMask
@@ -38,19 +39,6 @@ def anywhere(monkeypatch):
   make = functools.partial(splash_attention.make_splash_mha, interpret=True)
   monkeypatch.setattr(splash_attention, "make_splash_mha", make)
   monkeypatch.setattr(attention, "BLOCKS", (128,))  # several of a short row
-
-
-def _inputs(rows, length, heads, width, dtype="float32"):
-  keys = jax.random.split(jax.random.key(0), 4)
-  shape = (rows, length, heads, width)
-  arrays = [jax.random.normal(key, shape).astype(dtype) for key in keys]
-  # Packed segments and padding, another division in every row.
-  cuts = np.random.default_rng(0).integers(1, length, (rows, 3))
-  cuts.sort(axis=1)
-  ids = (np.arange(length) >= cuts[:, :2, None]).sum(1) + 1
-  ids[np.arange(length) >= cuts[:, 2:]] = 0
-  ids[0] = 0  # a row of padding alone
-  return arrays, jnp.asarray(ids, jnp.int32)
 
 
 def _value_and_grads(name, arrays, ids, mesh=None):
@@ -85,13 +73,13 @@ def _assert_equal(found, expected, dtype):
 @pytest.mark.parametrize("length", [13, 256])
 @pytest.mark.parametrize("name", KERNELS)
 def test_values_and_gradients_are_those_of_xla(name, length, dtype):
-  arrays, ids = _inputs(3, length, 2, 64, dtype)
+  arrays, ids = make_inputs(3, length, 2, 64, dtype)
   found = _value_and_grads(name, arrays, ids)
   _assert_equal(found, _value_and_grads("xla", arrays, ids), dtype)
 
 
 def test_xla_is_the_formula():
-  (query, key, value, _), ids = _inputs(2, 12, 2, 8)
+  (query, key, value, _), ids = make_inputs(2, 12, 2, 8)
   found = attention.attend(query, key, value, CausalMask(ids))
   query, key, value, ids = (np.asarray(x) for x in (query, key, value, ids))
   for b, t, n in np.ndindex(2, 12, 2):
@@ -110,7 +98,7 @@ def test_xla_is_the_formula():
 @pytest.mark.parametrize("name", KERNELS)
 def test_devices_share_rows_and_heads(name, shape):
   # Four heads and eight rows divide; nothing may change.
-  arrays, ids = _inputs(8, 128, 4, 8)
+  arrays, ids = make_inputs(8, 128, 4, 8)
   mesh = sharding.make_mesh(shape)
   found = _value_and_grads(name, arrays, ids, mesh)
   _assert_equal(found, _value_and_grads("xla", arrays, ids), "float32")
@@ -118,14 +106,14 @@ def test_devices_share_rows_and_heads(name, shape):
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_what_does_not_divide_is_whole_on_every_device(name):
-  arrays, ids = _inputs(3, 128, 3, 8)
+  arrays, ids = make_inputs(3, 128, 3, 8)
   mesh = sharding.make_mesh((2, 2, 2))
   found = _value_and_grads(name, arrays, ids, mesh)
   _assert_equal(found, _value_and_grads("xla", arrays, ids), "float32")
 
 
 def test_each_device_runs_the_kernel_on_its_part():
-  (query, key, value, _), ids = _inputs(8, 128, 4, 8)
+  (query, key, value, _), ids = make_inputs(8, 128, 4, 8)
 
   def run(query, key, value):
     return attention.attend(
@@ -141,7 +129,7 @@ def test_each_device_runs_the_kernel_on_its_part():
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_no_weights_of_all_tokens_are_held(name):
-  (query, key, value, _), ids = _inputs(2, 256, 4, 8)
+  (query, key, value, _), ids = make_inputs(2, 256, 4, 8)
 
   def shapes(name):
     def run(query, key, value):
@@ -157,7 +145,7 @@ def test_no_weights_of_all_tokens_are_held(name):
 
 
 def test_what_a_kernel_does_not_take_is_written_out():
-  (query, key, value, _), ids = _inputs(2, 16, 2, 8)
+  (query, key, value, _), ids = make_inputs(2, 16, 2, 8)
   mask = CausalMask(ids).written_out()
 
   def of(name, attn_mask, dropout=None):
@@ -181,7 +169,7 @@ def test_cudnn_is_called_forward_and_backward(monkeypatch):
     "jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version",
     lambda: 91000,
   )
-  (query, key, value, _), ids = _inputs(2, 13, 4, 64, "bfloat16")
+  (query, key, value, _), ids = make_inputs(2, 13, 4, 64, "bfloat16")
 
   def loss(query, key, value):
     out = attention.attend(

@@ -137,8 +137,8 @@ def test_what_does_not_fit_is_said_in_a_sentence(monkeypatch, capsys):
 @pytest.mark.parametrize(
   ("flags", "message"),
   [
-    (("more",), "nothing but flags"),
-    (("--config.model.width=3",), "there is no config field"),
+    (("more",), "'more' is no flag; for example: python -m"),
+    (("--config.model.width=3",), "the config has no field"),
     (("--compare",), "--compare wants --batch_per_device"),
     (
       ("--compare", "--batch_per_device=1", "--config.num_microbatches=2"),
@@ -160,5 +160,7 @@ def test_mistakes(flags, message, capsys):
 
 
 def test_help(capsys):
-  assert measure.main(["measure", "--help"]) == 0
+  with pytest.raises(SystemExit) as stopped:
+    measure.main(["measure", "--help"])
+  assert not stopped.value.code
   assert "--batch_per_device" in capsys.readouterr().out
