@@ -169,11 +169,16 @@ def _small(config: ConfigDict, tune: str) -> None:
   config.optimizer.schedule = "cosine"
   config.optimizer.decay_mask = "matrices"
   if tune == "lora":
-    config.num_steps = 2000
+    config.num_steps = 2400
     config.optimizer.learning_rate = 6e-3
-    config.lora.rank = 2
-    config.lora.alpha = 4.0
-    config.lora.targets = ("/kernel$", "^decoder/embedding$")
+    config.lora.rank = 3
+    config.lora.alpha = 6.0
+    config.lora.targets = (
+      "^vision/",
+      "^resampler/",
+      "^decoder/.*attention/",
+      "^decoder/embedding$",
+    )
 
 
 def _tasks(contents: Contents) -> tuple[ConfigDict, ...]:
