@@ -10,22 +10,26 @@ kosmos-2.pt, or a workdir) it is fine-tuned:
   --config=configs/finetune_jsonl.py:file=my/boxes.jsonl,checkpoint=PATH
 
 What is trained says `tune=`: full, decoder, vision_last_2, resampler or lora.
+From a small workdir, such as that of configs/shapes.py, it learns as that one
+did, with Muon at a high rate; see `_small`.
 
 The run fits itself to the file: room for as many pictures as a line has, and an
 evaluation of captions and of expressions where there are lines of them with
 boxes, on the split "test" or "validation" where lines are for one, else on what
-is learnt. Expressions for "validation" are asked every 100 steps: five times
-without a better score end the run, and the best checkpoint is the one that is
-used. A wrong file is told line by line before anything is prepared.
+is learnt. Expressions for "validation" are asked every 100 steps, or six times
+in a longer run: five times without a better score end the run, and the best
+checkpoint is the one that is used. A wrong file is told line by line before
+anything is prepared.
 
 Cost: the ten lines of data/jsonl/example take three minutes on two CPU cores
-(600 steps). Fine-tuning takes a step of `batch` examples, 500 times.
+(600 steps). Fine-tuning takes a step of `batch` examples, 500 times; from a
+small workdir 1,200 times, and 2,000 with adapters (docs/finetuning.md).
 """
 
 import glob
 import json
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -35,6 +39,8 @@ EXAMPLE = "data/jsonl/example/example.jsonl"
 # Where a file is evaluated, if it has lines for it; the last one is what
 # lines are for that do not say.
 EVAL_SPLITS = ("test", "validation", "val", "train")
+# Of a decoder; the released one has 2048.
+SMALL_WIDTH = 256
 
 
 class Contents(NamedTuple):
@@ -82,11 +88,12 @@ def get_config(arg: str = "") -> ConfigDict:
   contents = look(args.file)
   config = common.base("shapes")
   config.init_from = args.checkpoint
+  sizes = _sizes(args.checkpoint)
   if args.checkpoint:
     config.num_steps = 500
     config.optimizer.learning_rate = 1e-5
-    # Latents and the three tokens around them.
-    slots = _num_latents(args.checkpoint) + 3
+    # Latents and the three tokens around them; other models have 64.
+    slots = sizes["resampler"]["num_latents"] + 3 if sizes else 67
   else:
     config.num_steps = 600
     config.optimizer.learning_rate = 2e-3
@@ -98,6 +105,8 @@ def get_config(arg: str = "") -> ConfigDict:
     slots = 19
   tunes.tune(config, args.tune)
   config.optimizer.warmup_steps = 50
+  if sizes and sizes["decoder"]["width"] <= SMALL_WIDTH:
+    _small(config, args.tune)
   config.save_every = 200
   config.data.seq_len = 140 + slots * contents.num_pictures
   config.data.images_per_row = contents.num_pictures
@@ -135,16 +144,41 @@ def get_config(arg: str = "") -> ConfigDict:
     # The best checkpoint is the one that is used.
     config.checkpoint.best_metric = "find_validation/accuracy"
     config.checkpoint.patience = 5
-    config.evals.every_steps = 100
+    config.evals.every_steps = max(100, config.num_steps // 6)
   return config
 
 
-def _num_latents(checkpoint: str) -> int:
-  """Slots of a picture: a workdir says so, every other model has 64."""
+def _sizes(checkpoint: str) -> dict[str, Any]:
+  """Of the model of a workdir; {} for any other checkpoint, and for none."""
   file = pathlib.Path(checkpoint) / "model.json"
-  if not file.is_file():
-    return 64
-  return json.loads(file.read_text())["sizes"]["resampler"]["num_latents"]
+  if not (checkpoint and file.is_file()):
+    return {}
+  return json.loads(file.read_text())["sizes"]
+
+
+def _small(config: ConfigDict, tune: str) -> None:
+  """Settings for small models: those of configs/shapes.py at half its rate.
+
+  Adapters of the usual rank would be a tenth of such a model; these are 2.4 %
+  of the shapes model. They begin slowly, so they get more steps.
+  """
+  config.num_steps = 1200
+  config.model.unroll = 8
+  config.optimizer.algorithm = "muon"
+  config.optimizer.learning_rate = 1e-3
+  config.optimizer.schedule = "cosine"
+  config.optimizer.decay_mask = "matrices"
+  if tune == "lora":
+    config.num_steps = 2400
+    config.optimizer.learning_rate = 6e-3
+    config.lora.rank = 3
+    config.lora.alpha = 6.0
+    config.lora.targets = (
+      "^vision/",
+      "^resampler/",
+      "^decoder/.*attention/",
+      "^decoder/embedding$",
+    )
 
 
 def _tasks(contents: Contents) -> tuple[ConfigDict, ...]:

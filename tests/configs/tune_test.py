@@ -1,5 +1,7 @@
 """What the named fine-tunings train, of each config that takes them."""
 
+import json
+
 import jax
 import pytest
 
@@ -87,10 +89,39 @@ def test_a_file_with_validation_is_asked_while_training(tmp_path):
 
 def test_a_workdir_says_how_many_latents_it_has(tmp_path):
   (tmp_path / "model.json").write_text(
-    '{"sizes": {"resampler": {"num_latents": 16}}}'
+    '{"sizes": {"resampler": {"num_latents": 16}, "decoder": {"width": 2048}}}'
   )
   config = finetune_jsonl.get_config(f"checkpoint={tmp_path}")
   # The example has lines of two pictures.
   assert config.data.seq_len == 140 + 2 * 19
   other = finetune_jsonl.get_config("checkpoint=x")
   assert other.data.seq_len == 140 + 2 * 67
+
+
+def test_a_small_workdir_learns_as_small_models_do(tmp_path):
+  def section(width, tune):
+    sizes = {"resampler": {"num_latents": 16}, "decoder": {"width": width}}
+    (tmp_path / "model.json").write_text(json.dumps({"sizes": sizes}))
+    return finetune_jsonl.get_config(f"checkpoint={tmp_path},tune={tune}")
+
+  small, large = section(256, "full"), section(512, "full")
+  assert small.optimizer.algorithm == "muon"
+  assert small.optimizer.learning_rate == 1e-3
+  assert large.optimizer.algorithm == "adamw"
+  assert large.optimizer.learning_rate == 1e-5
+  small, large = section(256, "lora"), section(512, "lora")
+  assert (small.lora.rank, large.lora.rank) == (2, 8)
+  assert "^decoder/embedding$" in small.lora.targets
+
+
+def test_adapters_of_the_shapes_model_are_few():
+  model = presets.build(presets.preset("shapes"))
+  shapes = jax.eval_shape(
+    lambda: state_lib.init_params(model, jax.random.key(0))
+  )
+  config = finetune_jsonl.get_config("")
+  finetune_jsonl._small(config, "lora")
+  adapters = _trained(config, shapes)
+  count = sum(leaf.size for leaf in adapters.values())
+  everything = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+  assert 0 < count <= 0.03 * (count + everything)
