@@ -23,7 +23,7 @@ anything is prepared.
 
 Cost: the ten lines of data/jsonl/example take three minutes on two CPU cores
 (600 steps). Fine-tuning takes a step of `batch` examples, 500 times; from a
-small workdir 1,200 times, and 2,000 with adapters (docs/finetuning.md).
+small workdir 1,200 times, and 2,400 with adapters (docs/finetuning.md).
 """
 
 import glob
@@ -159,8 +159,8 @@ def _sizes(checkpoint: str) -> dict[str, Any]:
 def _small(config: ConfigDict, tune: str) -> None:
   """Settings for small models: those of configs/shapes.py at half its rate.
 
-  Adapters of the usual rank would be a tenth of such a model; these are 2.4 %
-  of the shapes model. They begin slowly, so they get more steps.
+  Adapters of the usual rank would be a tenth of such a model; these are 3 % of
+  the shapes model. They learn slowly, so they get more steps.
   """
   config.num_steps = 1200
   config.model.unroll = 8

@@ -110,7 +110,7 @@ def test_a_small_workdir_learns_as_small_models_do(tmp_path):
   assert large.optimizer.algorithm == "adamw"
   assert large.optimizer.learning_rate == 1e-5
   small, large = section(256, "lora"), section(512, "lora")
-  assert (small.lora.rank, large.lora.rank) == (2, 8)
+  assert (small.lora.rank, large.lora.rank) == (3, 8)
   assert "^decoder/embedding$" in small.lora.targets
 
 
